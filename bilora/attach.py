@@ -1,0 +1,32 @@
+"""The first of the two calls that put a method under any training loop."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from peft import LoraConfig, PeftModel
+from torch import nn
+
+from bilora.methods import Method, create_method
+
+
+def attach(
+    model: nn.Module, peft_config: LoraConfig | None = None, *, method: str = "bilora", **options: Any
+) -> tuple[PeftModel, Method]:
+    """Attach a method's adapters to a model.
+
+    Args:
+        model: A plain model (then `peft_config` is needed), or a `PeftModel` with its primary adapter active.
+        peft_config: LoRA configuration of the primary adapter.
+        method: Name of the method, see `bilora.method_names()`.
+        **options: The method's options, for example `rho=0.05`.
+
+    Returns:
+        The PEFT model to train, and the method to build the optimizer with.
+
+    Raises:
+        MethodError: If the method or an option is unknown or out of range.
+        ValueError: If adapter and model do not fit together.
+    """
+    created = create_method(method, **options)
+    return created.attach(model, peft_config), created

@@ -1,0 +1,47 @@
+"""The methods by name. A new method is a file beside this one and a row here."""
+
+from __future__ import annotations
+
+from difflib import get_close_matches
+from typing import Any
+
+from bilora.methods.base import Method, MethodError, option_names
+from bilora.methods.bilora import BiLora
+from bilora.methods.lora import Lora
+from bilora.methods.sam import LoraSam
+
+METHODS: dict[str, type[Method]] = {cls.name: cls for cls in (Lora, LoraSam, BiLora)}
+
+
+def method_names() -> list[str]:
+    """Return the names of all methods, in the order of the registry."""
+    return list(METHODS)
+
+
+def create_method(name: str, **options: Any) -> Method:
+    """Create a method by name.
+
+    Args:
+        name: One of `method_names()`.
+        **options: Fields of the method's options class.
+
+    Raises:
+        MethodError: If the name or an option is unknown (with the nearest valid one) or a value is out of range.
+    """
+    if name not in METHODS:
+        raise MethodError(f"unknown method {name!r}{_nearest(name, METHODS)}; known: {', '.join(METHODS)}")
+    cls = METHODS[name]
+    known = option_names(cls.options_class)
+    for key in options:
+        if key not in known:
+            listing = ", ".join(known) if known else "none"
+            raise MethodError(f"method {name!r} has no option {key!r}{_nearest(key, known)}; its options: {listing}")
+    try:
+        return cls(cls.options_class(**options))
+    except (MethodError, TypeError) as error:
+        raise MethodError(f"method {name!r}: {error}") from None
+
+
+def _nearest(name: str, known: Any) -> str:
+    matches = get_close_matches(name, list(known), n=1, cutoff=0.4)
+    return f", did you mean {matches[0]!r}?" if matches else ""

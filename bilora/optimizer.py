@@ -1,0 +1,62 @@
+"""The optimizer of a method: its parameter groups, one gradient clip per group, and the method's own step hook.
+
+Every group is clipped on its own. One joint clip, as a Trainer would do it, couples Bi-LoRA's two adapters: a
+large auxiliary gradient would shrink the primary's step. Clip and projection are hooks on the optimizer itself,
+so that they run under any training loop, after a gradient scaler has unscaled and never on a skipped step.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.optim import AdamW, Optimizer
+
+from bilora.methods.base import Method
+
+
+def build_optimizer(
+    method: Method,
+    *,
+    lr: float,
+    weight_decay: float = 0.0,
+    max_grad_norm: float = 1.0,
+    optimizer_class: type[Optimizer] = AdamW,
+    **optimizer_options: Any,
+) -> Optimizer:
+    """Build the optimizer of an attached method and hook the method into its step.
+
+    Args:
+        method: A method whose `attach` has been called.
+        lr: Peak learning rate of the primary group.
+        weight_decay: Decoupled weight decay of the primary group.
+        max_grad_norm: L2 norm to which the gradient of each group is clipped; 0 switches clipping off.
+        optimizer_class: Any torch optimizer that knows `maximize` (if the method ascends).
+        **optimizer_options: Passed on, for example `betas` or `fused`.
+    """
+    groups = method.parameter_groups(learning_rate=lr, weight_decay=weight_decay)
+    optimizer = optimizer_class(groups, lr=lr, **optimizer_options)  # type: ignore[call-arg]
+
+    def clip(optimizer: Optimizer, _args: Any, _kwargs: Any) -> None:
+        for group in optimizer.param_groups:
+            name = "auxiliary_grad_norm" if group.get("maximize") else "grad_norm"
+            method.means.add(name, clip_gradients(group["params"], max_grad_norm))
+
+    def after_step(_optimizer: Optimizer, _args: Any, _kwargs: Any) -> None:
+        method.after_step()
+
+    optimizer.register_step_pre_hook(clip)
+    optimizer.register_step_post_hook(after_step)
+    return optimizer
+
+
+def clip_gradients(parameters: list[Tensor], max_norm: float) -> Tensor:
+    """Scale the gradients of `parameters` so that their joint L2 norm is at most `max_norm` (0: leave them).
+
+    Returns:
+        The norm before clipping, a scalar tensor on the gradients' device.
+    """
+    if max_norm > 0:
+        return torch.nn.utils.clip_grad_norm_(parameters, max_norm)
+    return torch.nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])

@@ -1,0 +1,35 @@
+from __future__ import annotations
+
+import pytest
+import torch
+
+from bilora import build_optimizer
+from bilora.optimizer import clip_gradients
+from tests.tiny import as_batch, attached, examples
+
+
+def test_each_group_is_clipped_on_its_own() -> None:
+    model, method = attached("bilora")
+    optimizer = build_optimizer(method, lr=0.0, max_grad_norm=1e-3, optimizer_class=torch.optim.SGD)
+    model(**as_batch(examples())).loss.backward()
+    norms = [torch.nn.utils.get_total_norm([p.grad for p in g["params"]]).item() for g in optimizer.param_groups]
+    assert min(norms) > 1e-3
+    optimizer.step()
+    clipped = [torch.nn.utils.get_total_norm([p.grad for p in g["params"]]).item() for g in optimizer.param_groups]
+    assert clipped == pytest.approx([1e-3, 1e-3], rel=1e-3)
+    means = method.means.pop()
+    assert [means["grad_norm"], means["auxiliary_grad_norm"]] == pytest.approx(norms, rel=1e-5)
+
+
+def test_zero_switches_clipping_off() -> None:
+    parameter = torch.nn.Parameter(torch.zeros(2))
+    parameter.grad = torch.tensor([3.0, 4.0])
+    assert clip_gradients([parameter], 0.0).item() == 5.0
+    assert parameter.grad.tolist() == [3.0, 4.0]
+
+
+def test_groups_differ_in_direction_rate_and_decay() -> None:
+    _, method = attached("bilora", auxiliary_learning_rate=0.5)
+    primary, auxiliary = build_optimizer(method, lr=0.1, weight_decay=0.2).param_groups
+    assert (primary["lr"], primary["weight_decay"], primary["maximize"]) == (0.1, 0.2, False)
+    assert (auxiliary["lr"], auxiliary["weight_decay"], auxiliary["maximize"]) == (0.5, 0.0, True)
