@@ -7,11 +7,17 @@ from typing import Any
 from peft import LoraConfig, PeftModel
 from torch import nn
 
+from bilora.fused import fuse_adapters
 from bilora.methods import Method, create_method
 
 
 def attach(
-    model: nn.Module, peft_config: LoraConfig | None = None, *, method: str = "bilora", **options: Any
+    model: nn.Module,
+    peft_config: LoraConfig | None = None,
+    *,
+    method: str = "bilora",
+    fused: bool = True,
+    **options: Any,
 ) -> tuple[PeftModel, Method]:
     """Attach a method's adapters to a model.
 
@@ -19,6 +25,7 @@ def attach(
         model: A plain model (then `peft_config` is needed), or a `PeftModel` with its primary adapter active.
         peft_config: LoRA configuration of the primary adapter.
         method: Name of the method, see `bilora.method_names()`.
+        fused: Run the active adapters of a layer as one, see `bilora.fused`; equal up to rounding, and faster.
         **options: The method's options, for example `rho=0.05`.
 
     Returns:
@@ -29,4 +36,7 @@ def attach(
         ValueError: If adapter and model do not fit together.
     """
     created = create_method(method, **options)
-    return created.attach(model, peft_config), created
+    peft_model = created.attach(model, peft_config)
+    if fused:
+        fuse_adapters(peft_model)
+    return peft_model, created

@@ -77,11 +77,13 @@ def moved_off_zero(model: PeftModel, *, seed: int = 5) -> None:
                 parameter.copy_(0.05 * torch.randn(parameter.shape, generator=generator))
 
 
-def attached(method: str, *, dropout: float = 0.0, seed: int = 3, **options: Any) -> tuple[PeftModel, Method]:
+def attached(
+    method: str, *, dropout: float = 0.0, seed: int = 3, fused: bool = True, **options: Any
+) -> tuple[PeftModel, Method]:
     """A tiny Llama with a method on it; the seed fixes the primary adapter's start."""
     model = tiny_llama()
     torch.manual_seed(seed)
-    peft_model, created = attach(model, lora_config(lora_dropout=dropout), method=method, **options)
+    peft_model, created = attach(model, lora_config(lora_dropout=dropout), method=method, fused=fused, **options)
     peft_model.train()
     return peft_model, created
 

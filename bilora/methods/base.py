@@ -86,6 +86,8 @@ class Method(ABC):
 
     name: ClassVar[str]
     summary: ClassVar[str]
+    #: In which space and norm the method's radius is measured, for the head of a report.
+    radius_convention: ClassVar[str]
     options_class: ClassVar[type[MethodOptions]] = MethodOptions
     #: Whether `refine_gradients` calls `replay`, so that drivers must keep the micro-batches of the window.
     replays: ClassVar[bool] = False

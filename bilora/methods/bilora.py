@@ -56,6 +56,7 @@ class BiLora(Method):
 
     name = "bilora"
     summary = "auxiliary adapter ascends inside a weight-space ball; one gradient a step"
+    radius_convention = "sqrt(sum over layers of ||s B2 A2||_F^2), s = alpha / r inside: the true change of the weights"
     options_class = BiLoraOptions
     options: BiLoraOptions
 

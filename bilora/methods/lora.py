@@ -12,6 +12,7 @@ class Lora(Method):
 
     name = "lora"
     summary = "plain LoRA; no perturbation, one gradient a step"
+    radius_convention = "no radius"
 
     def parameter_groups(self, *, learning_rate: float, weight_decay: float) -> list[dict[str, Any]]:
         """Return one group with every trainable parameter."""

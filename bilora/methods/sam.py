@@ -35,6 +35,7 @@ class LoraSam(Method):
 
     name = "lora-sam"
     summary = "SAM over the factors (A, B); two gradients a step"
+    radius_convention = "L2 norm over all (A, B) together"
     options_class = LoraSamOptions
     options: LoraSamOptions
     replays: ClassVar[bool] = True
