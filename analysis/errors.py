@@ -1,0 +1,31 @@
+"""The errors that this package raises, all of them `ValueError`s with a remedy in the text.
+
+One family lets a command line catch `AnalysisError` and print one line, while a mistake inside the package still
+shows its traceback. Each message says what was found, what was expected and which argument to change.
+"""
+
+from __future__ import annotations
+
+
+class AnalysisError(ValueError):
+    """Something that the caller can put right; the text says how."""
+
+
+class ObjectiveError(AnalysisError):
+    """The batches or the loss do not define one finite, repeatable number."""
+
+
+class SpaceError(AnalysisError):
+    """The model does not have the parameter space that was asked for."""
+
+
+class DirectionError(AnalysisError):
+    """A direction does not move the weights, so no multiple of it has the wanted length."""
+
+
+class SecondDerivativeError(AnalysisError):
+    """An operation of the model cannot be differentiated twice."""
+
+
+class SettingsError(AnalysisError):
+    """A setting is outside its range."""

@@ -1,0 +1,165 @@
+"""What every parameter space shares: its leaves, entering and leaving, moving along a vector, lengths.
+
+A space is a set of coordinates in which flatness is measured, and the map from them to the model's weights. While it
+is entered, its tensors are the only parameters that require a gradient, and they may hold other values of the same
+function (another gauge); leaving it writes the saved bits and flags back, whatever happened in between. Moving is
+done by writing weights and writing the saved ones back, never by adding and subtracting. The length of a move is
+always that of the change of the weight matrices, so that one radius means one thing in all spaces.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from types import TracebackType
+from typing import ClassVar, Self
+
+import torch
+from torch import Tensor, nn
+
+from analysis import vectors
+from analysis.errors import DirectionError, SpaceError
+from analysis.vectors import Vector
+
+WIDE_TYPES = (torch.float32, torch.float64)
+
+
+@contextmanager
+def differentiating(model: nn.Module, tensors: Sequence[Tensor]) -> Iterator[None]:
+    """Let exactly `tensors` require a gradient, and restore every parameter's own flag afterwards."""
+    flags = [(parameter, parameter.requires_grad) for parameter in model.parameters()]
+    wanted = {id(tensor) for tensor in tensors}
+    try:
+        for parameter, _ in flags:
+            parameter.requires_grad_(id(parameter) in wanted)
+        yield
+    finally:
+        for parameter, required in flags:
+            parameter.requires_grad_(required)
+
+
+class ParameterSpace:
+    """Coordinates in which flatness is measured.
+
+    A vector of the space is a list of tensors, one block per entry of `tensors` and of the same shapes. Use the space
+    as a context manager, which may be nested; values and gradients are taken inside.
+
+    Args:
+        model: The model that holds the tensors.
+        blocks: Name and parameter of each block.
+
+    Attributes:
+        name: `full`, `lora` or `tangent`.
+        names: The blocks' names; random draws depend on them.
+        tensors: The parameters to differentiate.
+
+    Raises:
+        SpaceError: No block, one parameter twice, or a parameter that is not of a floating type.
+    """
+
+    name: ClassVar[str]
+
+    def __init__(self, model: nn.Module, blocks: Mapping[str, Tensor]) -> None:
+        if not blocks:
+            raise SpaceError(f"the {self.name} space of this model is empty")
+        if len({id(tensor) for tensor in blocks.values()}) < len(blocks):
+            raise SpaceError(f"the {self.name} space holds one parameter twice; name each parameter once")
+        for name, tensor in blocks.items():
+            if not tensor.is_floating_point():
+                raise SpaceError(
+                    f"{name} is {tensor.dtype}, which has no gradient (a quantised base?); load the model "
+                    "unquantised, or measure in the lora space"
+                )
+        self.model = model
+        self.names = tuple(blocks)
+        self.tensors = tuple(blocks.values())
+        self._stack = ExitStack()
+        self._depth = 0
+
+    @property
+    def dimension(self) -> int:
+        """Number of independent directions."""
+        return sum(tensor.numel() for tensor in self.tensors)
+
+    def __enter__(self) -> Self:
+        """Enter the space; nested entries do nothing."""
+        if self._depth == 0:
+            with ExitStack() as stack:
+                stack.enter_context(differentiating(self.model, self.tensors))
+                stack.enter_context(self._gauge())
+                self._stack = stack.pop_all()
+        self._depth += 1
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Leave the space; the outermost exit restores bits and flags."""
+        self._depth -= 1
+        if self._depth == 0:
+            self._stack.close()
+
+    def _gauge(self) -> AbstractContextManager[None]:
+        """Return a context in which the tensors hold the values that the space is defined by."""
+        return nullcontext()
+
+    def project(self, vector: Sequence[Tensor]) -> Vector:
+        """Return the orthogonal projection of a vector onto the space's directions."""
+        return list(vector)
+
+    def random_direction(self, *, seed: int, stream: str) -> Vector:
+        """Return a standard normal vector of the space, the same for every model with these block names."""
+        return self.project(vectors.random(self.tensors, self.names, seed=seed, stream=stream))
+
+    def row_norms(self) -> list[Tensor]:
+        """Return, per block, the norms of the rows of the weights; a block without rows counts as one row."""
+        return [
+            torch.linalg.vector_norm(t.detach().reshape(len(t) if t.dim() > 1 else 1, -1), dim=1) for t in self.tensors
+        ]
+
+    def displacement_norm(self, vector: Sequence[Tensor]) -> float:
+        """Return ||dW||_F = sqrt(sum_l ||dW_l||_F^2) of the weight matrices' change when the tensors move by `vector`.
+
+        The move starts at the unmoved weights, so neither this nor `scale_to_radius` is to be called while displaced.
+        """
+        return vectors.norm(vector)
+
+    def scale_to_radius(self, vector: Sequence[Tensor], radius: float) -> float:
+        """Return the smallest t >= 0 with displacement_norm(t vector) = radius.
+
+        Raises:
+            DirectionError: The vector does not move the weights.
+        """
+        length = vectors.norm(vector)
+        if length == 0.0:
+            raise DirectionError(f"the direction is zero in the {self.name} space; no multiple has norm {radius}")
+        return radius / length
+
+    @contextmanager
+    def displaced(self, vector: Sequence[Tensor], scale: float = 1.0) -> Iterator[None]:
+        """Move the tensors by scale * vector inside the context; the saved bits are written back at its end.
+
+        Raises:
+            SpaceError: The weights are too narrow to hold a small move.
+        """
+        with self:
+            self.check_wide()
+            saved = [tensor.detach().clone() for tensor in self.tensors]
+            try:
+                with torch.no_grad():
+                    for tensor, origin, step in zip(self.tensors, saved, vector, strict=True):
+                        tensor.copy_(torch.add(origin, step, alpha=scale))
+                yield
+            finally:
+                with torch.no_grad():
+                    for tensor, origin in zip(self.tensors, saved, strict=True):
+                        tensor.copy_(origin)
+
+    def check_wide(self) -> None:
+        """Refuse weights in which a small change would be rounded away."""
+        for name, tensor in zip(self.names, self.tensors, strict=True):
+            if tensor.dtype not in WIDE_TYPES:
+                raise SpaceError(
+                    f"{name} is {tensor.dtype}, in which a small change of the weights is rounded away; load the "
+                    "model with dtype=torch.float32"
+                )
