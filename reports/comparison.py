@@ -1,0 +1,158 @@
+"""The rows behind the comparison table: one for each task and method, as plain numbers.
+
+Each field is an estimate over seeds with its standard error, or None with the reason in `reasons`. A difference to
+the baseline exists only where both methods answered the same test examples with the same seeds; anything else
+is a hole, not an unpaired guess.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+
+from reports.fields import number
+from reports.runs import Run
+from reports.statistics import (
+    Estimate,
+    Interval,
+    PairedDifference,
+    Scores,
+    bootstrap_interval,
+    estimate,
+    paired_difference,
+)
+from reports.store import Store
+
+#: Fields of a run's row that are averaged over seeds as they are.
+AVERAGED = (
+    "score",
+    "train_score",
+    "train_loss",
+    "eval_loss",
+    "generalization_gap",
+    "step_seconds",
+    "gradient_evaluations",
+    "peak_memory_bytes",
+    "perturbation_norm",
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ComparisonRow:
+    """One method on one task; scores and differences are fractions of one, costs relative to the baseline."""
+
+    task: str
+    method: str
+    is_baseline: bool
+    seeds: tuple[int, ...]
+    score_interval: Interval | None
+    difference: PairedDifference | None
+    #: Field of `AVERAGED`, or `relative_cost` -> its estimate; absent where there is none.
+    values: Mapping[str, Estimate]
+    #: Field, `score_interval` or `difference` -> why it is not there.
+    reasons: Mapping[str, str]
+
+
+def build_comparison(store: Store, task: str) -> tuple[ComparisonRow, ...]:
+    """Return one row for each method of the comparison, in its order."""
+    baseline = store.runs_of(task, store.baseline)
+    return tuple(_row(store, task, method, baseline) for method in store.methods)
+
+
+def _row(store: Store, task: str, method: str, baseline: tuple[Run, ...]) -> ComparisonRow:
+    runs = store.runs_of(task, method)
+    is_baseline = method == store.baseline
+    values: dict[str, Estimate] = {}
+    reasons: dict[str, str] = {}
+    for name in AVERAGED:
+        _average(name, runs, partial(_stored, name), values, reasons)
+    if is_baseline:
+        reasons["difference"] = "this is the baseline"
+        _average("relative_cost", runs, lambda _: 1.0, values, reasons)
+    else:
+        by_seed = {run.seed: run for run in baseline}
+        _average("relative_cost", runs, lambda run: _relative_cost(run, by_seed), values, reasons)
+    interval = None
+    scores = _scores(runs)
+    if isinstance(scores, str):
+        reasons["score_interval"] = scores
+    else:
+        interval = bootstrap_interval(scores)
+    difference = None if is_baseline else _difference(runs, baseline, reasons)
+    if not runs:
+        why = store.why_no_run(task, method)
+        reasons = dict.fromkeys((*AVERAGED, "relative_cost", "score_interval", "difference"), why)
+    elif not baseline:
+        why = f"the baseline {store.baseline} has no finished run: {store.why_no_run(task, store.baseline)}"
+        reasons.update((name, why) for name in ("relative_cost", "difference") if name in reasons)
+    return ComparisonRow(
+        task=task,
+        method=method,
+        is_baseline=is_baseline,
+        seeds=tuple(run.seed for run in runs),
+        score_interval=interval,
+        difference=difference,
+        values=values,
+        reasons=reasons,
+    )
+
+
+def _average(
+    name: str,
+    runs: tuple[Run, ...],
+    value_of: Callable[[Run], float | None],
+    values: dict[str, Estimate],
+    reasons: dict[str, str],
+) -> None:
+    found = [value_of(run) for run in runs]
+    missing = [run for run, value in zip(runs, found, strict=True) if value is None]
+    # A mean over the seeds that happen to have the value would hide the ones that broke.
+    if missing or not runs:
+        reasons[name] = missing[0].why_missing(name) if missing else "no finished run"
+    else:
+        values[name] = estimate([value for value in found if value is not None])
+
+
+def _stored(name: str, run: Run) -> float | None:
+    return number(run.row, name)
+
+
+def _relative_cost(run: Run, baseline: Mapping[int, Run]) -> float | None:
+    stored = number(run.row, "relative_cost")
+    if stored is not None:
+        return stored
+    partner = baseline.get(run.seed)
+    own, reference = number(run.row, "step_seconds"), number(partner.row, "step_seconds") if partner else None
+    return own / reference if own is not None and reference else None
+
+
+def _scores(runs: tuple[Run, ...]) -> Scores | str:
+    """Return the (seeds, examples) scores of runs that answered the same examples, or why there are none."""
+    if not runs:
+        return "no finished run"
+    for run in runs:
+        if not run.examples:
+            return run.faults.get("examples.json", f"run {run.key} stored no scored examples")
+        if _identity(run) != _identity(runs[0]):
+            return f"runs {runs[0].key} and {run.key} did not answer the same test examples"
+    return np.array([[example.score for example in run.examples] for run in runs], dtype=np.float64)
+
+
+def _identity(run: Run) -> tuple[tuple[int, str, str], ...]:
+    return tuple((example.index, example.prompt, example.reference) for example in run.examples)
+
+
+def _difference(runs: tuple[Run, ...], baseline: tuple[Run, ...], reasons: dict[str, str]) -> PairedDifference | None:
+    shared = {run.seed for run in runs} & {run.seed for run in baseline}
+    if not shared:
+        reasons["difference"] = "no seed was finished by both this method and the baseline"
+        return None
+    pair = tuple(run for run in (*runs, *baseline) if run.seed in shared)
+    scores = _scores(pair)
+    if isinstance(scores, str):
+        reasons["difference"] = scores
+        return None
+    return paired_difference(scores[: len(shared)], scores[len(shared) :])

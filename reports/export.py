@@ -1,0 +1,66 @@
+"""The tables as CSV files with full precision and one quantity a column.
+
+A printed cell may hold a value, its error and an interval; here each is a column of its own, in SI units and
+fractions of one, so that a spreadsheet or a script can take the numbers without parsing text. Missing values are
+empty fields.
+"""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from reports.comparison import AVERAGED, ComparisonRow
+from reports.sharpness import ESTIMATES, SharpnessRow
+from reports.statistics import Estimate
+
+Flat = dict[str, str | int | float | None]
+
+
+def comparison_records(rows: Iterable[ComparisonRow]) -> list[Flat]:
+    """Return one flat record for each row; scores, differences and their bounds are fractions of one."""
+    records = []
+    for row in rows:
+        record: Flat = {"task": row.task, "method": row.method, "seeds": len(row.seeds)}
+        for name in (*AVERAGED, "relative_cost"):
+            record |= _columns(name, row.values.get(name))
+        record["score_low"] = row.score_interval.low if row.score_interval else None
+        record["score_high"] = row.score_interval.high if row.score_interval else None
+        record["difference"] = row.difference.difference if row.difference else None
+        record["difference_low"] = row.difference.interval.low if row.difference else None
+        record["difference_high"] = row.difference.interval.high if row.difference else None
+        record["interval_covers"] = row.difference.interval.covers if row.difference else None
+        records.append(record)
+    return records
+
+
+def sharpness_records(rows: Iterable[SharpnessRow]) -> list[Flat]:
+    """Return one flat record for each row; eigenvalues and increases are of the mean loss."""
+    records = []
+    for row in rows:
+        record: Flat = {"task": row.task, "space": row.space, "method": row.method, "seeds": len(row.seeds)}
+        record |= {"dimension": row.dimension, "radius": row.radius}
+        for name in ESTIMATES:
+            record |= _columns(name, row.values.get(name))
+        record["lambda_max_residual"] = row.errors.get("lambda_max")
+        record["lambda_min_residual"] = row.errors.get("lambda_min")
+        record["average_case_draws_standard_error"] = row.errors.get("average_case")
+        record["converged"] = None if row.reason else str(row.converged).lower()
+        records.append(record)
+    return records
+
+
+def write_csv(path: Path, records: Sequence[Flat]) -> None:
+    """Write flat records with one head line; floats in the shortest form that reads back exactly."""
+    with path.open("w", encoding="utf-8", newline="") as stream:
+        writer = csv.DictWriter(stream, fieldnames=list(records[0]), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(records)
+
+
+def _columns(name: str, found: Estimate | None) -> Flat:
+    return {
+        name: found.mean if found else None,
+        f"{name}_standard_error": found.standard_error if found else None,
+    }

@@ -1,0 +1,87 @@
+"""Typed reads from the JSON files of a run store.
+
+Stored runs may come from another version, another machine or an interrupted copy, so every read states what it
+expects and names the file that disappointed it. A number that is missing and a number that is not finite both
+read as None: a report shows a hole, never a sentinel value.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+Record = Mapping[str, Any]
+
+#: The layout of the run store that this package reads.
+SCHEMA = 1
+
+
+class RunStoreError(ValueError):
+    """A folder or file of the run store is not what it should be; the text says what was found."""
+
+
+def read_json(path: Path) -> Any:
+    """Return the content of a JSON file, or raise `RunStoreError` naming the file and the fault."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise RunStoreError(f"{path.name} is missing") from None
+    except (OSError, UnicodeDecodeError) as fault:
+        raise RunStoreError(f"{path.name} cannot be read: {fault}") from None
+    except json.JSONDecodeError as fault:
+        raise RunStoreError(f"{path.name} is not valid JSON (line {fault.lineno}): {fault.msg}") from None
+
+
+def read_record(path: Path) -> Record:
+    """Return the JSON object in `path`, or raise `RunStoreError`."""
+    content = read_json(path)
+    if not isinstance(content, dict):
+        raise RunStoreError(f"{path.name} holds a {type(content).__name__}, expected an object")
+    return content
+
+
+def read_records(path: Path) -> tuple[Record, ...]:
+    """Return the JSON list of objects in `path`, or raise `RunStoreError`."""
+    content = read_json(path)
+    if not isinstance(content, list) or not all(isinstance(entry, dict) for entry in content):
+        raise RunStoreError(f"{path.name} does not hold a list of objects")
+    return tuple(content)
+
+
+def check_schema(record: Record, file_name: str) -> None:
+    """Refuse a file written for another layout of the run store."""
+    found = record.get("schema")
+    if found != SCHEMA:
+        raise RunStoreError(
+            f"{file_name} has schema {found!r}, this version reads schema {SCHEMA}: "
+            f"render it with the version that wrote it, or run the comparison again"
+        )
+
+
+def number(record: Record, name: str) -> float | None:
+    """Return a finite number, or None where it is absent, not a number, or not finite."""
+    value = record.get(name)
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+        return None
+    return float(value)
+
+
+def text(record: Record, name: str) -> str:
+    """Return a field as text; an absent field and null both read as the empty string."""
+    value = record.get(name)
+    return "" if value is None else str(value)
+
+
+def mapping(record: Record, name: str) -> Record:
+    """Return a nested object, empty where it is absent or of another type."""
+    value = record.get(name)
+    return value if isinstance(value, dict) else {}
+
+
+def sequence(record: Record, name: str) -> list[Any]:
+    """Return a nested list, empty where it is absent or of another type."""
+    value = record.get(name)
+    return value if isinstance(value, list) else []

@@ -1,0 +1,104 @@
+"""One-dimensional slices of the loss around the trained weights, space by space (the paper's Figure 4).
+
+Every method is moved along the same filter-normalised directions (Li et al., NeurIPS 2018), so the curves may be
+laid over one another. Drawn is the increase over the loss at the centre, mean over directions with a band from the
+smallest to the largest; the loss at the centre is in the caption, since a flat place can be a high one.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from matplotlib.axes import Axes
+
+from reports.figures.canvas import Drawing, add_legend, blank, marks
+from reports.measurements import Slices
+from reports.quantities import setting, significant
+from reports.sharpness import measured_spaces
+from reports.store import Store
+from reports.style import method_label, space_label, space_phrase
+
+
+def draw_slices(store: Store, task: str, name: str) -> Drawing | None:
+    """Draw the slices of a task in all measured spaces side by side; None if there are none."""
+    found = {space: _collect(store, task, space) for space in measured_spaces(store, task)}
+    found = {space: methods for space, methods in found.items() if methods}
+    if not found:
+        return None
+    figure, (panels,) = blank(1, len(found), height=3.0)
+    endings, norms = [], []
+    for axes, (space, methods) in zip(panels, found.items(), strict=True):
+        for method, slices in methods.items():
+            end = _draw(axes, method, slices)
+            rise = f"rises by {significant(end)}" if math.isfinite(end) else "has no finite loss"
+            endings.append(f"{method_label(method)} {rise} in {space_phrase(space)}")
+        norms.extend(_norms(space, methods))
+        axes.set_title(space_label(space))
+        axes.locator_params(axis="x", nbins=5)
+        axes.set_xlabel("step α along a direction")
+        axes.set_ylabel("loss increase (nats per token)")
+    add_legend(figure, tuple(dict.fromkeys(method for methods in found.values() for method in methods)))
+    directions = max(len(slices.losses) for methods in found.values() for slices in methods.values())
+    return Drawing(
+        name=name,
+        title="Slices of the loss",
+        caption="Loss increase L(α) − L(0) on training examples along filter-normalised random directions shared "
+        f"by all methods: mean and range over up to {directions} curves a method. "
+        + " ".join([*norms, _heights(found)]),
+        alt=f"Line charts of loss increase against step size. At the largest step {'; '.join(endings)}.",
+        figure=figure,
+    )
+
+
+def _collect(store: Store, task: str, space: str) -> dict[str, Slices]:
+    """Return each method's slices, the curves of all its seeds together where they share their steps."""
+    found = {}
+    for method in store.methods:
+        spaces = [run.space(space) for run in store.runs_of(task, method)]
+        slices = [measured.slices for measured in spaces if measured is not None and measured.slices is not None]
+        alike = [one for one in slices if one.alphas == slices[0].alphas]
+        if alike:
+            found[method] = Slices(
+                alphas=alike[0].alphas,
+                losses=tuple(curve for one in alike for curve in one.losses),
+                weight_norms=tuple(curve for one in alike for curve in one.weight_norms),
+            )
+    return found
+
+
+def _draw(axes: Axes, method: str, slices: Slices) -> float:
+    """Draw one method's curve; return the mean increase at the largest positive step."""
+    alphas, losses = np.array(slices.alphas), np.array(slices.losses)
+    increase = losses - losses[:, [_centre(slices)]]
+    mean = increase.mean(axis=0)
+    look = marks(method)
+    axes.fill_between(alphas, increase.min(axis=0), increase.max(axis=0), color=look["color"], alpha=0.14, linewidth=0)
+    axes.plot(alphas, mean, markevery=[0, -1], **look)
+    return float(mean[-1])
+
+
+def _centre(slices: Slices) -> int:
+    return int(np.abs(np.array(slices.alphas)).argmin())
+
+
+def _heights(found: dict[str, dict[str, Slices]]) -> str:
+    """Say how high the loss lies at the centre, method by method; it is the same in every space."""
+    methods = {method: slices for space in found.values() for method, slices in space.items()}
+    heights = [
+        f"{method_label(method)} {significant(float(np.mean([curve[_centre(slices)] for curve in slices.losses])))}"
+        for method, slices in methods.items()
+    ]
+    return f"Loss at the centre: {', '.join(heights)}."
+
+
+def _norms(space: str, methods: dict[str, Slices]) -> list[str]:
+    """Say how far in weight space the last step goes, where it was recorded."""
+    ends = [curve[-1] for slices in methods.values() for curve in slices.weight_norms]
+    ends = [end for end in ends if math.isfinite(end)]
+    if not ends:
+        return []
+    last = max(slices.alphas[-1] for slices in methods.values())
+    reach = significant(min(ends)), significant(max(ends))
+    distance = reach[0] if reach[0] == reach[1] else f"{reach[0]} to {reach[1]}"
+    return [f"In {space_phrase(space)} α = {setting(last)} moves the weights by ‖ΔW‖ = {distance}."]

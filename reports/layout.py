@@ -1,0 +1,83 @@
+"""Tables as they are printed: columns with units, cells with text, grouped rows.
+
+Page and Markdown both print these cells, so they cannot disagree. A cell without a value is a hole, which carries
+its reason instead of a text; a cell's `detail` is the smaller second line (standard error, interval, residual).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from reports.quantities import significant, spoken
+from reports.statistics import Estimate
+
+Writer = Callable[[float], str]
+
+HOLE = "\N{EM DASH}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Column:
+    """A column head: name, unit (may be empty) and one sentence that defines the quantity."""
+
+    title: str
+    unit: str
+    definition: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cell:
+    """One entry: `text` with a smaller `detail`, or a hole with the `reason` why it is empty."""
+
+    text: str
+    detail: str = ""
+    reason: str = ""
+
+    @property
+    def line(self) -> str:
+        """The entry on one line."""
+        return f"{self.text} ({self.detail})" if self.detail else self.text
+
+
+@dataclass(frozen=True, kw_only=True)
+class Line:
+    """One row: the method it is about, and a cell for each column after the first."""
+
+    method: str
+    label: str
+    cells: tuple[Cell, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Group:
+    """Rows under a shared heading; an empty title means that the table is one group."""
+
+    title: str
+    lines: tuple[Line, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Table:
+    """A printed table; the first column, the method, has no entry in `columns`."""
+
+    name: str
+    caption: str
+    columns: tuple[Column, ...]
+    groups: tuple[Group, ...]
+
+
+def hole(reason: str) -> Cell:
+    """Return the cell of a value that is not there."""
+    return Cell(text=HOLE, reason=reason)
+
+
+def estimate_cell(found: Estimate, write: Writer, *, one: str = "") -> Cell:
+    """Return the cell of an estimate over seeds; `one` is its detail where there is a single run."""
+    if found.standard_error is None:
+        return Cell(text=write(found.mean), detail=one)
+    # A count that is equal in all seeds has no spread to speak of, only rounding.
+    if not one and found.standard_error <= 1e-9 * abs(found.mean):
+        return Cell(text=write(found.mean))
+    error = significant(found.standard_error, 2) if write is significant else write(found.standard_error)
+    return Cell(text=write(found.mean), detail=f"± {error}" + (f", {spoken(found.count, 'seed')}" if one else ""))

@@ -1,0 +1,100 @@
+"""The report of a run store: `python -m reports.render RUNS [--out FOLDER]`.
+
+Reads stored runs and nothing else, and writes `index.html` (self-contained), `report.md`, `figures/` (PNG and PDF)
+and `tables/` (CSV). The same runs give the same bytes: the only time shown is the one stored with the comparison.
+Broken or missing runs become named holes; a folder that is no run store, or has no finished run, is refused.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from reports.fields import RunStoreError
+from reports.store import Problem, load_store
+
+
+@dataclass(frozen=True, kw_only=True)
+class RenderResult:
+    """What was written, and what in the store could not be used."""
+
+    page: Path
+    markdown: Path
+    figures: tuple[Path, ...]
+    tables: tuple[Path, ...]
+    problems: tuple[Problem, ...]
+
+
+def render(runs_folder: Path | str, out_folder: Path | str | None = None) -> RenderResult:
+    """Render the report of a run store.
+
+    Args:
+        runs_folder: The `--out` folder of a comparison.
+        out_folder: Where to write; `runs_folder/report` if None. Files of an earlier report are replaced.
+
+    Raises:
+        RunStoreError: the folder is missing, is no run store, or has no finished run (a `ValueError`).
+        OSError: the report cannot be written.
+    """
+    store = load_store(Path(runs_folder))
+    # Drawing libraries take a second to import, which a refused folder should not cost.
+    from reports.export import comparison_records, sharpness_records, write_csv
+    from reports.figures.canvas import save
+    from reports.page import html_page, markdown_page
+    from reports.sections import build_section, run_detail
+
+    out = Path(out_folder) if out_folder is not None else store.folder / "report"
+    sections = [build_section(store, task) for task in store.tasks]
+    details = [run_detail(run) for run in store.runs]
+    page, markdown = html_page(store, sections, details), markdown_page(store, sections)
+    for name in ("figures", "tables"):
+        (out / name).mkdir(parents=True, exist_ok=True)
+    figures: list[Path] = []
+    tables: list[Path] = []
+    for section in sections:
+        for drawing in section.drawings:
+            figures.extend(save(drawing, out / "figures"))
+        tables.append(out / "tables" / f"{section.comparison_table.name}.csv")
+        write_csv(tables[-1], comparison_records(section.rows))
+        if section.sharpness_table is not None:
+            tables.append(out / "tables" / f"{section.sharpness_table.name}.csv")
+            write_csv(tables[-1], sharpness_records(section.sharpness))
+    (out / "report.md").write_text(markdown, encoding="utf-8", newline="\n")
+    (out / "index.html").write_text(page, encoding="utf-8", newline="\n")
+    return RenderResult(
+        page=out / "index.html",
+        markdown=out / "report.md",
+        figures=tuple(figures),
+        tables=tuple(tables),
+        problems=store.problems,
+    )
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command; returns its exit code (2 for a folder that cannot be rendered)."""
+    parser = argparse.ArgumentParser(
+        prog="python -m reports.render",
+        description="Write the report of a finished or partly finished comparison.",
+    )
+    parser.add_argument("runs", metavar="RUNS", type=Path, help="the --out folder of a benchmarks.compare command")
+    parser.add_argument("--out", metavar="FOLDER", type=Path, help="where to write (default: RUNS/report)")
+    options = parser.parse_args(arguments)
+    try:
+        result = render(options.runs, options.out)
+    except RunStoreError as fault:
+        print(f"reports.render: {fault}", file=sys.stderr)
+        return 2
+    except OSError as fault:
+        print(f"reports.render: cannot write the report: {fault}; choose another --out", file=sys.stderr)
+        return 2
+    for problem in result.problems:
+        print(f"reports.render: left out {problem}", file=sys.stderr)
+    print(result.page)
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

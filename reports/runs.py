@@ -1,0 +1,171 @@
+"""One finished run, read from its folder of the run store.
+
+A run without readable `run.json` is refused with the reason; a missing or malformed side file (history, examples,
+measurement) costs only what it would have shown, and the reason is kept with the run so that the hole in the
+table can say why it is there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from reports.fields import (
+    Record,
+    RunStoreError,
+    check_schema,
+    mapping,
+    number,
+    read_record,
+    read_records,
+    text,
+)
+from reports.measurements import Measurement, SpaceMeasurement, read_measurement
+
+
+@dataclass(frozen=True, kw_only=True)
+class Example:
+    """One scored test example; `score` in [0, 1]."""
+
+    index: int
+    prompt: str
+    reference: str
+    generated: str
+    score: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Failure:
+    """Why a run, or one stage of it, has no numbers."""
+
+    stage: str
+    message: str
+
+    def __str__(self) -> str:
+        """Return the reason as one line."""
+        return f"failed in {self.stage}: {self.message}" if self.stage else self.message
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """A complete run: its specification, its row of results, and what stands behind the row."""
+
+    key: str
+    method: str
+    task: str
+    seed: int
+    spec: Record
+    row: Record
+    environment: Record
+    started: str
+    finished: str
+    seconds: Record
+    failure: Failure | None
+    history: tuple[Record, ...]
+    examples: tuple[Example, ...]
+    measurement: Measurement | None
+    #: File name -> why it could not be used.
+    faults: Mapping[str, str] = field(default_factory=dict)
+
+    def space(self, name: str) -> SpaceMeasurement | None:
+        """Return what was measured in the space `name`, or None."""
+        return self.measurement.spaces.get(name) if self.measurement else None
+
+    def why_no_measurement(self) -> str:
+        """Say in one line why a sharpness number is not there."""
+        if self.failure is not None and self.failure.stage == "measure":
+            return str(self.failure)
+        return self.faults.get("measurement.json", "not measured in this run")
+
+    def why_missing(self, name: str) -> str:
+        """Say in one line why the field `name` of the row holds no finite number."""
+        value = self.row.get(name)
+        if value is not None:
+            return f"{name} is not finite in run {self.key} ({value})"
+        return str(self.failure) if self.failure else f"{name} was not recorded in run {self.key}"
+
+    def series(self, name: str) -> tuple[tuple[float, ...], tuple[float, ...]]:
+        """Return (steps, values) of one field of the history; records without the field are skipped."""
+        steps, values = [], []
+        for record in self.history:
+            step, value = number(record, "step"), number(record, name)
+            if step is not None and value is not None:
+                steps.append(step)
+                values.append(value)
+        return tuple(steps), tuple(values)
+
+
+def load_run(folder: Path) -> Run:
+    """Load one run folder; raises `RunStoreError` when its `run.json` cannot be used."""
+    record = read_record(folder / "run.json")
+    check_schema(record, "run.json")
+    key = text(record, "key")
+    if key != folder.name:
+        raise RunStoreError(f"run.json carries key {key!r}, but its folder is called {folder.name!r}")
+    row = mapping(record, "row")
+    method, task, seed = text(row, "method"), text(row, "task"), number(row, "seed")
+    if not method or not task or seed is None:
+        raise RunStoreError("run.json has no method, task or seed in its row")
+    faults: dict[str, str] = {}
+    return Run(
+        key=key,
+        method=method,
+        task=task,
+        seed=int(seed),
+        spec=mapping(record, "spec"),
+        row=row,
+        environment=mapping(record, "environment"),
+        started=text(record, "started"),
+        finished=text(record, "finished"),
+        seconds=mapping(record, "seconds"),
+        failure=_failure(mapping(record, "failure")),
+        history=_history(folder / "history.json", faults),
+        examples=_examples(folder / "examples.json", faults),
+        measurement=_measurement(folder / "measurement.json", faults),
+        faults=faults,
+    )
+
+
+def _failure(record: Record) -> Failure | None:
+    return Failure(stage=text(record, "stage"), message=text(record, "message")) if record else None
+
+
+def _history(path: Path, faults: dict[str, str]) -> tuple[Record, ...]:
+    try:
+        return read_records(path)
+    except RunStoreError as fault:
+        faults[path.name] = str(fault)
+        return ()
+
+
+def _examples(path: Path, faults: dict[str, str]) -> tuple[Example, ...]:
+    try:
+        records = read_records(path)
+        return tuple(_example(record) for record in records)
+    except RunStoreError as fault:
+        faults[path.name] = str(fault)
+        return ()
+
+
+def _example(record: Record) -> Example:
+    index, score = number(record, "index"), number(record, "score")
+    if index is None or score is None:
+        raise RunStoreError("examples.json has an example without a finite index and score")
+    return Example(
+        index=int(index),
+        prompt=text(record, "prompt"),
+        reference=text(record, "reference"),
+        generated=text(record, "generated"),
+        score=score,
+    )
+
+
+def _measurement(path: Path, faults: dict[str, str]) -> Measurement | None:
+    if not path.exists():
+        return None
+    try:
+        return read_measurement(path)
+    except RunStoreError as fault:
+        faults[path.name] = str(fault)
+        return None

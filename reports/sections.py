@@ -1,0 +1,104 @@
+"""What the page says about one task, and about one run, gathered before any of it is written.
+
+A section holds the rows, the printed tables, the sentences and the drawings of a task; page, Markdown and CSV are
+three views of it. A run's details show its first right and wrong answers in test order, so the choice cannot flatter.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from reports.comparison import ComparisonRow, build_comparison
+from reports.fields import Record, number
+from reports.figures import Drawing, draw_task
+from reports.layout import Table
+from reports.quantities import significant
+from reports.runs import Example, Run
+from reports.sharpness import SharpnessRow, build_sharpness
+from reports.store import Store
+from reports.style import method_label
+from reports.summary import Verdict, cost_sentence, scope, sharpness_sentences, verdicts
+from reports.tables import comparison_table, sharpness_table
+
+#: Right and wrong answers shown for each run.
+EXAMPLES_SHOWN = 2
+
+
+@dataclass(frozen=True, kw_only=True)
+class Section:
+    """One task of the comparison."""
+
+    task: str
+    rows: tuple[ComparisonRow, ...]
+    sharpness: tuple[SharpnessRow, ...]
+    verdicts: tuple[Verdict, ...]
+    scope: str
+    notes: tuple[str, ...]
+    comparison_table: Table
+    #: None where no run of the task was measured.
+    sharpness_table: Table | None
+    drawings: tuple[Drawing, ...]
+
+    @property
+    def reach(self) -> float:
+        """Half the width of the axis on which all differences of the section fit (a fraction of one)."""
+        bounds = [abs(bound) for v in self.verdicts for bound in (v.low, v.high) if bound is not None]
+        return 1.12 * max(bounds, default=0.0) or 0.01
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunDetail:
+    """One run as it can be unfolded on the page."""
+
+    run: Run
+    label: str
+    right: tuple[Example, ...]
+    wrong: tuple[Example, ...]
+    settings: tuple[tuple[str, str], ...]
+    seconds: tuple[tuple[str, str], ...]
+
+
+def build_section(store: Store, task: str) -> Section:
+    """Gather everything that the report says about one task."""
+    rows = build_comparison(store, task)
+    sharpness = build_sharpness(store, task)
+    notes = (cost_sentence(rows, store.baseline), *sharpness_sentences(sharpness))
+    return Section(
+        task=task,
+        rows=rows,
+        sharpness=sharpness,
+        verdicts=verdicts(rows, store.baseline),
+        scope=scope(rows),
+        notes=tuple(note for note in notes if note),
+        comparison_table=comparison_table(rows, store.baseline),
+        sharpness_table=sharpness_table(sharpness) if sharpness else None,
+        drawings=draw_task(store, task, rows, sharpness),
+    )
+
+
+def run_detail(run: Run) -> RunDetail:
+    """Gather what is shown of one run."""
+    right = tuple(example for example in run.examples if example.score >= 0.5)
+    wrong = tuple(example for example in run.examples if example.score < 0.5)
+    stages = ((stage, number(run.seconds, stage)) for stage in run.seconds)
+    return RunDetail(
+        run=run,
+        label=method_label(run.method),
+        right=right[:EXAMPLES_SHOWN],
+        wrong=wrong[:EXAMPLES_SHOWN],
+        settings=_flat(run.spec),
+        seconds=tuple((stage, f"{significant(value)} s") for stage, value in stages if value is not None),
+    )
+
+
+def _flat(record: Record, prefix: str = "") -> tuple[tuple[str, str], ...]:
+    """Return a nested specification as (dotted name, value as text)."""
+    pairs: list[tuple[str, str]] = []
+    for name, value in record.items():
+        if isinstance(value, dict):
+            pairs.extend(_flat(value, f"{prefix}{name}."))
+        elif isinstance(value, list):
+            pairs.append((prefix + name, ", ".join(str(entry) for entry in value)))
+        elif value is not None:
+            pairs.append((prefix + name, str(value)))
+    return tuple(pairs)

@@ -1,0 +1,182 @@
+"""A whole run store: what a comparison planned, what finished, what failed, and what was found instead.
+
+The folder is read only. Half-written, foreign or outdated run folders do not stop a report: each becomes a named
+problem, and the runs that are missing become holes with their reasons. Refused is a folder that holds no
+comparison, or a comparison of which no run can be shown.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from reports.fields import Record, RunStoreError, check_schema, mapping, number, read_record, sequence, text
+from reports.runs import Failure, Run, load_run
+
+
+@dataclass(frozen=True, kw_only=True)
+class Planned:
+    """One run that the comparison asked for."""
+
+    key: str
+    method: str
+    task: str
+    seed: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Hole:
+    """A planned run that has no result, and why."""
+
+    planned: Planned
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Problem:
+    """Something in the store that could not be used: `where` it is, and `what` is wrong."""
+
+    where: str
+    what: str
+
+    def __str__(self) -> str:
+        """Return the problem as one line."""
+        return f"{self.where}: {self.what}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Store:
+    """A comparison with its runs, in the order in which the comparison planned them."""
+
+    folder: Path
+    command: str
+    created: str
+    methods: tuple[str, ...]
+    tasks: tuple[str, ...]
+    seeds: tuple[int, ...]
+    baseline: str
+    conventions: Mapping[str, str]
+    environment: Mapping[str, str]
+    planned: tuple[Planned, ...]
+    runs: tuple[Run, ...]
+    holes: tuple[Hole, ...]
+    problems: tuple[Problem, ...]
+
+    def runs_of(self, task: str, method: str) -> tuple[Run, ...]:
+        """Return the finished runs of one method on one task, by seed."""
+        found = (run for run in self.runs if run.task == task and run.method == method)
+        return tuple(sorted(found, key=lambda run: run.seed))
+
+    def why_no_run(self, task: str, method: str) -> str:
+        """Say in one line why a method has no finished run on a task."""
+        reasons = [h.reason for h in self.holes if h.planned.task == task and h.planned.method == method]
+        return reasons[0] if reasons else "not planned in this comparison"
+
+
+def task_slug(task: str) -> str:
+    """Return a task's name as part of a file name: letters, digits, dots and hyphens."""
+    return re.sub(r"[^A-Za-z0-9.-]+", "-", task)
+
+
+def load_store(folder: Path) -> Store:
+    """Load a run store; raises `RunStoreError` when there is no comparison or nothing to show."""
+    if not folder.is_dir():
+        raise RunStoreError(f"no folder {str(folder)!r}: give the --out folder of a benchmarks.compare command")
+    if not (folder / "comparison.json").is_file():
+        raise RunStoreError(
+            f"{str(folder)!r} holds no comparison.json, so it is not a run store: "
+            f"give the --out folder of a benchmarks.compare command"
+        )
+    comparison = read_record(folder / "comparison.json")
+    check_schema(comparison, "comparison.json")
+    planned = _planned(comparison)
+    problems: list[Problem] = []
+    found = _load_runs(folder / "runs", {plan.key for plan in planned}, problems)
+    runs = tuple(found[plan.key] for plan in planned if plan.key in found)
+    if not runs:
+        raise RunStoreError(
+            f"{str(folder)!r} has no finished run of its {len(planned)} planned ones, so there is nothing to "
+            f"show: run the stored command again ({text(comparison, 'command')})"
+        )
+    failed = _load_failures(folder / "failed", problems)
+    holes = tuple(
+        Hole(planned=plan, reason=_reason(plan.key, failed, problems)) for plan in planned if plan.key not in found
+    )
+    problems.extend(
+        Problem(where=f"runs/{run.key}/{name}", what=fault) for run in runs for name, fault in run.faults.items()
+    )
+    return Store(
+        folder=folder,
+        command=text(comparison, "command"),
+        created=text(comparison, "created"),
+        methods=_names(comparison, "methods", (plan.method for plan in planned)),
+        tasks=_names(comparison, "tasks", (plan.task for plan in planned)),
+        seeds=tuple(sorted({plan.seed for plan in planned})),
+        baseline=text(comparison, "baseline"),
+        conventions={name: str(value) for name, value in mapping(comparison, "conventions").items()},
+        environment={name: str(value) for name, value in mapping(comparison, "environment").items()},
+        planned=planned,
+        runs=runs,
+        holes=holes,
+        problems=tuple(problems),
+    )
+
+
+def _planned(comparison: Record) -> tuple[Planned, ...]:
+    plans = []
+    for entry in sequence(comparison, "planned"):
+        seed = number(entry, "seed") if isinstance(entry, dict) else None
+        if seed is None:
+            raise RunStoreError(f"comparison.json plans a run without key, method, task and seed: {entry!r}")
+        plans.append(
+            Planned(key=text(entry, "key"), method=text(entry, "method"), task=text(entry, "task"), seed=int(seed))
+        )
+    if not plans:
+        raise RunStoreError("comparison.json plans no runs, so there is nothing to show")
+    return tuple(plans)
+
+
+def _names(comparison: Record, field: str, planned: Iterable[str]) -> tuple[str, ...]:
+    """Return the listed names followed by planned ones that the list forgot, without repeats."""
+    return tuple(dict.fromkeys([str(name) for name in sequence(comparison, field)] + list(planned)))
+
+
+def _load_runs(folder: Path, wanted: set[str], problems: list[Problem]) -> dict[str, Run]:
+    found: dict[str, Run] = {}
+    if not folder.is_dir():
+        return found
+    for path in sorted(folder.iterdir()):
+        # Runs are written under a dotted name and renamed when complete, so those are still in progress;
+        # complete runs of another comparison in the same folder are simply not ours to show.
+        if path.name.startswith(".") or not path.is_dir():
+            continue
+        if path.name not in wanted:
+            if not (path / "run.json").is_file():
+                problems.append(Problem(where=f"runs/{path.name}", what="no run.json: a foreign folder, left out"))
+            continue
+        try:
+            found[path.name] = load_run(path)
+        except RunStoreError as fault:
+            problems.append(Problem(where=f"runs/{path.name}", what=str(fault)))
+    return found
+
+
+def _load_failures(folder: Path, problems: list[Problem]) -> dict[str, Failure]:
+    failed: dict[str, Failure] = {}
+    for path in sorted(folder.glob("*.json")):
+        try:
+            record = read_record(path)
+        except RunStoreError as fault:
+            problems.append(Problem(where=f"failed/{path.name}", what=str(fault)))
+            continue
+        failed[path.stem] = Failure(stage=text(record, "stage"), message=text(record, "message"))
+    return failed
+
+
+def _reason(key: str, failed: Mapping[str, Failure], problems: list[Problem]) -> str:
+    if key in failed:
+        return str(failed[key])
+    unusable = [problem.what for problem in problems if problem.where == f"runs/{key}"]
+    return unusable[0] if unusable else "not finished yet: the same command again runs what is missing"

@@ -1,0 +1,157 @@
+"""The two printed tables: methods compared on a task, and their sharpness by parameter space.
+
+Only the choice of columns, units and digits is here; the numbers come from `comparison` and `sharpness`, and the
+same cells go to the page and to Markdown.
+"""
+
+from __future__ import annotations
+
+from reports.comparison import ComparisonRow
+from reports.layout import Cell, Column, Group, Line, Table, Writer, estimate_cell, hole
+from reports.quantities import gibibytes, percent, points, ratio, setting, significant, whole
+from reports.sharpness import SharpnessRow
+from reports.store import task_slug
+from reports.style import method_label, space_label
+
+
+def comparison_table(rows: tuple[ComparisonRow, ...], baseline: str) -> Table:
+    """Lay out the comparison of methods on one task."""
+    reference = method_label(baseline)
+    columns = (
+        Column(title="Score", unit="%", definition="Mean test score over seeds, with its standard error."),
+        Column(
+            title=f"Difference to {reference}",
+            unit="points",
+            definition="Paired difference of test scores in percentage points, with its 95 % bootstrap interval.",
+        ),
+        Column(title="Train score", unit="%", definition="The same metric on training examples."),
+        Column(title="Train loss", unit="nats", definition="Mean loss per completion token, training set."),
+        Column(title="Test loss", unit="nats", definition="Mean loss per completion token, test set."),
+        Column(title="Gap", unit="nats", definition="Generalisation gap: test loss minus training loss."),
+        Column(
+            title="Cost",
+            unit=f"× {reference}",
+            definition=f"Time of one optimizer step relative to {reference} on the same task and seed.",
+        ),
+        Column(title="Gradients", unit="count", definition="Gradient evaluations of the whole training run."),
+        Column(
+            title="Peak memory",
+            unit="GiB",
+            definition="Largest memory use of the run, as the run recorded it.",
+        ),
+        Column(
+            title="‖ΔW‖ perturbed",
+            unit="Frobenius",
+            definition="Weight-space norm of what the method really perturbed, over all adapted layers.",
+        ),
+    )
+    lines = tuple(Line(method=row.method, label=method_label(row.method), cells=_comparison_cells(row)) for row in rows)
+    return Table(
+        name=f"comparison-{task_slug(rows[0].task)}",
+        caption=f"Methods on {rows[0].task}: score, generalisation and cost.",
+        columns=columns,
+        groups=(Group(title="", lines=lines),),
+    )
+
+
+def _comparison_cells(row: ComparisonRow) -> tuple[Cell, ...]:
+    def plain(name: str, write: Writer) -> Cell:
+        found = row.values.get(name)
+        return estimate_cell(found, write) if found else hole(row.reasons[name])
+
+    score = row.values.get("score")
+    first = hole(row.reasons["score"]) if score is None else estimate_cell(score, percent, one="one seed")
+    cost = plain("relative_cost", ratio)
+    step = row.values.get("step_seconds")
+    if not cost.reason and step:
+        cost = Cell(text=cost.text, detail=f"{significant(1000.0 * step.mean)} ms per step")
+    return (
+        first,
+        _difference_cell(row),
+        plain("train_score", percent),
+        plain("train_loss", significant),
+        plain("eval_loss", significant),
+        plain("generalization_gap", significant),
+        cost,
+        plain("gradient_evaluations", whole),
+        plain("peak_memory_bytes", gibibytes),
+        plain("perturbation_norm", significant),
+    )
+
+
+def _difference_cell(row: ComparisonRow) -> Cell:
+    if row.is_baseline:
+        return Cell(text="baseline")
+    if row.difference is None:
+        return hole(row.reasons["difference"])
+    interval = row.difference.interval
+    return Cell(text=points(row.difference.difference), detail=f"{points(interval.low)} to {points(interval.high)}")
+
+
+def sharpness_table(rows: tuple[SharpnessRow, ...]) -> Table:
+    """Lay out curvature and sharpness on one task, one group of rows for each space."""
+    columns = (
+        Column(
+            title="λ max",
+            unit="loss / norm²",
+            definition="Largest algebraic Hessian eigenvalue, with its residual.",
+        ),
+        Column(title="λ min", unit="loss / norm²", definition="Smallest Hessian eigenvalue, with its residual."),
+        Column(
+            title="Worst case, one step",
+            unit="loss",
+            definition="Loss increase after one normalised gradient step of length ρ.",
+        ),
+        Column(
+            title="Worst case, ascent",
+            unit="loss",
+            definition="Largest loss increase found by projected gradient ascent in the ball of radius ρ.",
+        ),
+        Column(
+            title="Average case",
+            unit="loss",
+            definition="Mean loss increase over random displacements of length ρ, with its standard error.",
+        ),
+        Column(title="Radius ρ", unit="norm", definition="Radius of the ball; the conventions say in which norm."),
+        Column(title="Products", unit="count", definition="Hessian-vector products that the spectrum took."),
+    )
+    spaces = tuple(dict.fromkeys(row.space for row in rows))
+    groups = tuple(_space_group(space, [row for row in rows if row.space == space]) for space in spaces)
+    return Table(
+        name=f"sharpness-{task_slug(rows[0].task)}",
+        caption=f"Curvature and sharpness on {rows[0].task}, by parameter space.",
+        columns=columns,
+        groups=groups,
+    )
+
+
+def _space_group(space: str, rows: list[SharpnessRow]) -> Group:
+    sizes = {row.dimension for row in rows if row.dimension is not None}
+    size = f", {whole(sizes.pop())} coordinates" if len(sizes) == 1 else ""
+    lines = tuple(Line(method=r.method, label=method_label(r.method), cells=_sharpness_cells(r)) for r in rows)
+    return Group(title=space_label(space) + size, lines=lines)
+
+
+def _sharpness_cells(row: SharpnessRow) -> tuple[Cell, ...]:
+    def cell(name: str, write: Writer = significant, error: str = "") -> Cell:
+        found = row.values.get(name)
+        if found is None:
+            return hole(row.reason or f"{name} was not recorded")
+        plain = estimate_cell(found, write)
+        stated = [plain.detail] if plain.detail else []
+        if error and name in row.errors:
+            stated.append(f"{error} {significant(row.errors[name], 2)}")
+        if name.startswith("lambda") and not row.converged:
+            stated.append("not converged")
+        return Cell(text=plain.text, detail=", ".join(stated))
+
+    no_radius = row.reason or "no radius shared by all estimates of this row"
+    return (
+        cell("lambda_max", error="residual"),
+        cell("lambda_min", error="residual"),
+        cell("worst_case_one_step"),
+        cell("worst_case"),
+        cell("average_case", error="SE"),
+        hole(no_radius) if row.radius is None else Cell(text=setting(row.radius)),
+        cell("products", write=whole),
+    )
