@@ -1,0 +1,1 @@
+"""Compare training methods: tasks, models, the run store and the command lines."""

@@ -1,0 +1,153 @@
+"""`python -m benchmarks.compare`: train, score and measure methods side by side, and write one report.
+
+The command is idempotent: runs that are finished are kept and the same command does what is missing. A run that
+fails is marked in the report and does not stop the others.
+"""
+
+from __future__ import annotations
+
+import shlex
+import sys
+import traceback
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from rich.console import Console
+from rich.table import Table
+from transformers.utils import logging as transformers_logging
+
+from benchmarks.conventions import conventions
+from benchmarks.environment import environment
+from benchmarks.errors import UsageError
+from benchmarks.plan import plan_runs
+from benchmarks.progress import ComparisonProgress
+from benchmarks.run import RunFailed, execute
+from benchmarks.settings import CompareSettings, read_settings, to_yaml
+from benchmarks.spec import RunSpec
+from benchmarks.store import SCHEMA, RunStore, now, write_json
+from bilora.methods import METHODS
+from reports.render import render
+
+EXIT_OK, EXIT_RUN_FAILED, EXIT_USAGE, EXIT_INTERRUPTED = 0, 1, 2, 130
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command; returns its exit code (0: all done, 1: a run failed, 2: bad input, 130: interrupted)."""
+    arguments = sys.argv[1:] if arguments is None else list(arguments)
+    console = Console()
+    try:
+        settings, print_config = read_settings(arguments)
+        if print_config:
+            console.out(to_yaml(settings), end="", highlight=False)
+            return EXIT_OK
+        specs, model_folder = plan_runs(settings)
+        store = RunStore(settings.out)
+        store.check_writable()
+    except UsageError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return EXIT_USAGE
+    if settings.threads is not None:
+        torch.set_num_threads(settings.threads)
+    command = shlex.join(["python", "-m", "benchmarks.compare", *arguments])
+    try:
+        failures = run_all(specs, model_folder=model_folder, store=store, console=console)
+    except KeyboardInterrupt:
+        print("interrupted; finished runs are kept, the same command goes on from here", file=sys.stderr)
+        return EXIT_INTERRUPTED
+    finish(settings, specs, store=store, command=command, console=console)
+    return EXIT_RUN_FAILED if failures else EXIT_OK
+
+
+def run_all(specs: Sequence[RunSpec], *, model_folder: Path, store: RunStore, console: Console) -> int:
+    """Carry out what is missing; returns the number of runs that failed."""
+    store.remove_unfinished()
+    missing = [spec for spec in specs if not store.is_complete(spec.key)]
+    if len(missing) < len(specs):
+        console.print(f"{len(specs) - len(missing)} of {len(specs)} runs are finished already and kept")
+    failures = 0
+    weights = [float(spec.steps * (2 if METHODS[spec.method].replays else 1)) for spec in missing]
+    with ComparisonProgress(weights, console) as progress, _Quiet():
+        for index, spec in enumerate(missing):
+            label = f"{spec.method} · {spec.task} · seed {spec.seed}"
+            with progress.run(index, label) as run_progress:
+                try:
+                    with store.writing(spec.key) as folder:
+                        problem = execute(spec, model_folder=model_folder, folder=folder, progress=run_progress)
+                    if problem is not None:
+                        failures += 1
+                        print(f"run {spec.key} is trained and scored, not measured: {problem}", file=sys.stderr)
+                except RunFailed as failure:
+                    failures += 1
+                    details = "".join(traceback.format_exception(failure.__cause__))
+                    noted = store.record_failure(spec, stage=failure.stage, message=str(failure), details=details)
+                    print(f"run {spec.key} failed ({failure.stage}): {failure}; details in {noted}", file=sys.stderr)
+    return failures
+
+
+def finish(
+    settings: CompareSettings, specs: Sequence[RunSpec], *, store: RunStore, command: str, console: Console
+) -> None:
+    """Write what describes the whole comparison: comparison.json, results, report."""
+    store.folder.mkdir(parents=True, exist_ok=True)
+    keys = [spec.key for spec in specs]
+    planned = [{"key": s.key, "method": s.method, "task": s.task, "seed": s.seed} for s in specs]
+    write_json(
+        store.folder / "comparison.json",
+        {
+            "schema": SCHEMA,
+            "command": command,
+            "created": now(),
+            "methods": list(settings.methods),
+            "tasks": list(settings.tasks),
+            "seeds": list(range(settings.seeds)),
+            "baseline": settings.baseline,
+            "runs": keys,
+            "planned": planned,
+            "conventions": conventions(settings),
+            "environment": environment(torch.device(specs[0].device)),
+        },
+    )
+    if not any(store.is_complete(key) for key in keys):
+        print("no run was finished, so there is nothing to report", file=sys.stderr)
+        return
+    store.write_results(keys)
+    render(store.folder, store.folder / "report")
+    _print_summary(specs, store, console)
+    console.print(f"report: {store.folder / 'report' / 'index.html'}", highlight=False, soft_wrap=True)
+
+
+def _print_summary(specs: Sequence[RunSpec], store: RunStore, console: Console) -> None:
+    columns = {
+        "score": "{:.1%}",
+        "train_score": "{:.1%}",
+        "eval_loss": "{:.3f}",
+        "generalization_gap": "{:.3f}",
+        "step_seconds": "{:.3f}",
+        "lambda_max_full": "{:.3g}",
+        "lambda_max_lora": "{:.3g}",
+    }
+    table = Table("method", "task", "seed", *columns, box=None, pad_edge=False)
+    for spec in specs:
+        if store.is_complete(spec.key):
+            row = store.row(spec.key)
+            values = [form.format(row[name]) if row.get(name) is not None else "-" for name, form in columns.items()]
+            table.add_row(spec.method, spec.task, str(spec.seed), *values)
+        else:
+            table.add_row(spec.method, spec.task, str(spec.seed), "failed", *["-"] * (len(columns) - 1))
+    console.print(table)
+
+
+class _Quiet(warnings.catch_warnings):
+    """Keep the display free of other libraries' remarks, which no user of this command can act on."""
+
+    def __enter__(self) -> None:
+        super().__enter__()
+        warnings.simplefilter("ignore", FutureWarning)
+        transformers_logging.set_verbosity_error()
+        transformers_logging.disable_progress_bar()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

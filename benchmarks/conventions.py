@@ -1,0 +1,37 @@
+"""The conventions behind the numbers, as sentences for the head of a report."""
+
+from __future__ import annotations
+
+from benchmarks.settings import CompareSettings
+from bilora import method_names
+from bilora.methods import METHODS
+
+
+def conventions(settings: CompareSettings) -> dict[str, str]:
+    """Return named sentences in the order in which a report prints them."""
+    spaces = ", ".join(settings.spaces)
+    sentences = {
+        "Radius of training": "Each method's rho lives where its paper puts it: "
+        + "; ".join(f"{name}: {METHODS[name].radius_convention}" for name in method_names() if name in settings.methods)
+        + ". The column 'perturbation norm' is the weight-space norm of what was really perturbed, mean over steps.",
+        "Radius of measurement": "Sharpness is the increase of the loss when the weights move by a Frobenius norm "
+        f"||dW||_F over all adapted matrices together, the same in every space: at most {settings.radius:g} in the "
+        f"worst case, exactly {settings.average_radius:g} in random directions for the average case.",
+        "Spaces": f"Measured in: {spaces}. full: the merged matrices of all adapted layers. lora: the primary factors "
+        "(A, B). tangent: directions of W that (A, B) reach to first order.",
+        "Gauge": "Curvature in (A, B) depends on how a product is split into factors; the lora space is taken in the "
+        "balanced gauge A A^T = B^T B of every layer. Full-space values do not depend on it.",
+        "Reduction": "Losses are means over completion tokens (prompts are masked), over unequal batches too.",
+        "Data": f"Sharpness is measured on the first {settings.measure_examples} training examples; scores and "
+        "evaluation loss on the test split; curves on the validation split.",
+        "Evaluation": "Auxiliary adapters are off in every evaluation, measurement and export.",
+        "Pairing": "Equal seeds share data order and the primary adapter's start across methods; "
+        "hyper-parameters are those calibrated with plain LoRA.",
+        "Cost": "A step's time is the median over training, without evaluations. One gradient evaluation is one "
+        "forward and backward pass over the effective batch.",
+    }
+    if not settings.measure:
+        for name in ("Radius of measurement", "Spaces", "Gauge"):
+            del sentences[name]
+        sentences["Data"] = "Scores and evaluation loss are taken on the test split; curves on the validation split."
+    return sentences

@@ -1,0 +1,78 @@
+"""What a run was computed on: versions, processor, threads, device, code revision; and its peak memory."""
+
+from __future__ import annotations
+
+import os
+import platform
+import subprocess
+from contextlib import suppress
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+
+PACKAGES = ("bilora", "torch", "transformers", "peft", "accelerate", "tokenizers", "numpy", "pandas")
+
+
+def environment(device: torch.device) -> dict[str, Any]:
+    """Return an ordered, JSON-ready description of software and hardware."""
+    record: dict[str, Any] = {"python": platform.python_version(), "platform": platform.platform()}
+    record |= {name: version(name) for name in PACKAGES}
+    record |= {"processor": _processor(), "cores": os.cpu_count(), "threads": torch.get_num_threads()}
+    record["device"] = torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"
+    record["revision"] = _revision()
+    return record
+
+
+def _processor() -> str:
+    try:
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return line.split(":", 1)[1].strip()
+    except OSError:
+        pass
+    return platform.processor() or platform.machine()
+
+
+def _revision() -> str | None:
+    """Return the commit of the checkout this package runs from, marked if it has changes; None elsewhere."""
+    root = Path(__file__).parents[1]
+    if not (root / ".git").exists():
+        return None
+    command = ["git", "-C", str(root), "describe", "--always", "--dirty", "--abbrev=12"]
+    try:
+        result = subprocess.run(command, capture_output=True, text=True, check=True, timeout=10)
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return result.stdout.strip() or None
+
+
+class PeakMemory:
+    """Peak memory since construction: device memory on CUDA, resident memory of the process on the CPU.
+
+    The CPU figure includes the interpreter and the libraries (about 0.5 GB); compare differences, not ratios.
+    """
+
+    def __init__(self, device: torch.device) -> None:
+        self._device = device
+        if device.type == "cuda":
+            torch.cuda.reset_peak_memory_stats(device)
+        else:
+            # Linux resets the high-water mark of this process; elsewhere the peak since start is reported.
+            with suppress(OSError):
+                Path("/proc/self/clear_refs").write_text("5")
+
+    def read(self) -> int:
+        """Return the peak in bytes."""
+        if self._device.type == "cuda":
+            return torch.cuda.max_memory_allocated(self._device)
+        try:
+            status = Path("/proc/self/status").read_text()
+        except OSError:
+            import resource
+
+            # Kilobytes on Linux, bytes on macOS, which is the system without /proc.
+            return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        line = next(line for line in status.splitlines() if line.startswith("VmHWM"))
+        return int(line.split()[1]) * 1024

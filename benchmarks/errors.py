@@ -1,0 +1,16 @@
+"""The one error a user of the command lines sees: what was found, what was expected, which flag to change."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+
+class UsageError(ValueError):
+    """Something the user gave cannot be used; the text is one line and complete."""
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """Return ", did you mean 'x'?" for the nearest known name, or nothing when none is near."""
+    matches = get_close_matches(name, list(known), n=1, cutoff=0.4)
+    return f", did you mean {matches[0]!r}?" if matches else ""

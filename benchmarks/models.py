@@ -1,0 +1,84 @@
+"""Where a model comes from: the ones that ship with the project by name, any other as a folder.
+
+Weights are read from safetensors only, and no code of a model folder is ever run. The fingerprint of a model's
+files is part of a run's key, so that a model that changes under an old name is a new model.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from benchmarks.errors import UsageError, nearest
+
+SHIPPED = Path(__file__).parent / "pocket" / "models"
+# Beyond this size a file's name, size and both ends identify it; hashing all of an 8B model would take a minute.
+_WHOLE_FILE_BYTES = 64 * 2**20
+_END_BYTES = 2**20
+
+
+def shipped_models() -> list[str]:
+    """Return the names of the models that ship with the project."""
+    return sorted(folder.name for folder in SHIPPED.iterdir() if (folder / "config.json").is_file())
+
+
+def locate_model(name: str) -> Path:
+    """Return the folder of a shipped model or of a user's own.
+
+    Raises:
+        UsageError: If the folder is missing, holds no model, no tokenizer or no safetensors weights.
+    """
+    folder = SHIPPED / name if name in shipped_models() else Path(name)
+    if not folder.is_dir():
+        shipped = shipped_models()
+        raise UsageError(
+            f"--model: {name!r} is neither a folder nor a shipped model{nearest(name, shipped)}; "
+            f"shipped: {', '.join(shipped)}"
+        )
+    for pattern, what in (
+        ("config.json", "a model configuration (config.json)"),
+        ("tokenizer.json", "a tokenizer (tokenizer.json)"),
+        ("*.safetensors", "weights in safetensors format (*.safetensors)"),
+    ):
+        if not any(folder.glob(pattern)):
+            raise UsageError(f"--model: {folder} does not hold {what}; save the model with save_pretrained")
+    return folder
+
+
+def fingerprint(folder: Path) -> str:
+    """Return a hash of the configuration, tokenizer and weights in a model folder (16 hex digits)."""
+    digest = hashlib.sha256()
+    for path in sorted(p for p in folder.iterdir() if p.suffix in {".json", ".safetensors"}):
+        size = path.stat().st_size
+        digest.update(f"{path.name}:{size}:".encode())
+        with path.open("rb") as file:
+            if size <= _WHOLE_FILE_BYTES:
+                digest.update(file.read())
+            else:
+                digest.update(file.read(_END_BYTES))
+                file.seek(-_END_BYTES, 2)
+                digest.update(file.read())
+    return digest.hexdigest()[:16]
+
+
+def load_model(folder: Path, *, device: torch.device) -> tuple[Any, Any]:
+    """Load a causal language model in fp32 and its tokenizer from a folder.
+
+    Raises:
+        UsageError: If the folder cannot be read as a causal language model.
+    """
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+        model = AutoModelForCausalLM.from_pretrained(
+            folder, dtype=torch.float32, local_files_only=True, use_safetensors=True
+        )
+    except (OSError, ValueError, KeyError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise UsageError(f"--model: {folder} cannot be loaded as a causal language model: {reason}") from None
+    if tokenizer.pad_token_id is None:
+        tokenizer.pad_token = tokenizer.eos_token
+    return model.to(device), tokenizer

@@ -1,0 +1,127 @@
+"""Turns settings into the list of runs they mean, having checked everything that can be checked without running."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from analysis import AnalysisError, FlatnessSettings, SpaceError
+from benchmarks.errors import UsageError, nearest
+from benchmarks.models import fingerprint, locate_model
+from benchmarks.settings import CompareSettings
+from benchmarks.spec import RunSpec
+from benchmarks.tasks import Task, create_task
+from bilora import MethodError, create_method, method_names
+
+
+def plan_runs(settings: CompareSettings) -> tuple[list[RunSpec], Path]:
+    """Return the specifications of all runs, and the folder of the base model.
+
+    Runs are ordered by seed, then task, then method, so that an interrupted comparison has whole pairs.
+
+    Raises:
+        UsageError: At the first name or combination that cannot be used.
+    """
+    options = _method_options(settings)
+    tasks = [create_task(name) for name in settings.tasks]
+    model_folder = locate_model(settings.model)
+    model_fingerprint = fingerprint(model_folder)
+    specs = [
+        _spec(settings, method, options[method], task, seed, model_fingerprint)
+        for seed in range(settings.seeds)
+        for task in tasks
+        for method in settings.methods
+    ]
+    return specs, model_folder
+
+
+def _method_options(settings: CompareSettings) -> dict[str, dict[str, Any]]:
+    """Return the options of every method, defaults filled in, so that they are part of a run's key."""
+    known = method_names()
+    for name in settings.methods:
+        if name not in known:
+            raise UsageError(f"--methods: unknown method {name!r}{nearest(name, known)}; known: {', '.join(known)}")
+    for name in settings.options:
+        if name not in settings.methods:
+            raise UsageError(
+                f"--options: method {name!r} is not compared{nearest(name, settings.methods)}; "
+                f"--methods has {', '.join(settings.methods)}"
+            )
+    if settings.baseline not in settings.methods:
+        raise UsageError(
+            f"--baseline: {settings.baseline!r} is not among --methods {','.join(settings.methods)}; add it, or "
+            "name one of them"
+        )
+    try:
+        return {
+            name: asdict(create_method(name, **settings.options.get(name, {})).options) for name in settings.methods
+        }
+    except MethodError as error:
+        raise UsageError(f"--options: {error}") from None
+
+
+def _spec(
+    settings: CompareSettings, method: str, options: dict[str, Any], task: Task, seed: int, model_fingerprint: str
+) -> RunSpec:
+    recipe = task.recipe
+    batch_size = settings.batch_size or recipe.batch_size
+    micro_batch_size = settings.micro_batch_size or batch_size
+    if batch_size % micro_batch_size:
+        raise UsageError(
+            f"--micro-batch-size: {micro_batch_size} does not divide the batch size {batch_size}; choose a divisor"
+        )
+    return RunSpec(
+        method=method,
+        variant="lora",
+        options=options,
+        task=task.name,
+        task_version=task.version,
+        model=settings.model,
+        model_fingerprint=model_fingerprint,
+        seed=seed,
+        steps=settings.steps or recipe.steps,
+        batch_size=batch_size,
+        micro_batch_size=micro_batch_size,
+        learning_rate=settings.learning_rate or recipe.learning_rate,
+        warmup=settings.warmup,
+        weight_decay=settings.weight_decay,
+        max_grad_norm=settings.max_grad_norm,
+        rank=settings.rank,
+        alpha=settings.alpha,
+        dropout=settings.dropout,
+        evaluations=settings.evaluations,
+        evaluation_examples=settings.evaluation_examples,
+        test_examples=settings.test_examples,
+        measurement=_measurement(settings),
+        device=_device(settings),
+    )
+
+
+def _measurement(settings: CompareSettings) -> dict[str, Any] | None:
+    if not settings.measure:
+        return None
+    try:
+        flatness = FlatnessSettings(
+            spaces=settings.spaces,
+            radius=settings.radius,
+            average_radius=settings.average_radius,
+            top=settings.top,
+            bottom=settings.bottom,
+            tolerance=settings.tolerance,
+            max_products=settings.max_products,
+        )
+    except SpaceError as error:
+        raise UsageError(f"--spaces: {error}") from None
+    except AnalysisError as error:
+        raise UsageError(f"sharpness settings (see --help): {error}") from None
+    return {"examples": settings.measure_examples, "flatness": asdict(flatness)}
+
+
+def _device(settings: CompareSettings) -> str:
+    available = torch.cuda.is_available()
+    if settings.device == "cuda" and not available:
+        raise UsageError("--device: cuda was asked for and torch sees no CUDA device; expected auto or cpu here")
+    return "cuda" if settings.device == "cuda" or (settings.device == "auto" and available) else "cpu"

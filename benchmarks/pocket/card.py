@@ -1,0 +1,147 @@
+"""What is written beside the weights: the record of the run as JSON, the curve as a picture, the model card.
+
+The card is rendered from the record alone, so it can never say something that was not measured.
+"""
+
+from __future__ import annotations
+
+import json
+import platform
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+import torch
+import transformers
+
+matplotlib.use("Agg")
+from matplotlib import pyplot as plt
+
+from benchmarks.pocket.training import CurvePoint
+
+RECORD = "training_curve.json"
+PICTURE = "training_curve.png"
+CARD = "README.md"
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingRecord:
+    """Everything measured in a pretraining run.
+
+    Attributes:
+        model: Name of the base.
+        command: The command line that made it.
+        parameters: Number of weights, tied embeddings counted once.
+        settings: Shape, corpus and optimizer settings.
+        environment: Hardware and versions.
+        seconds: Time by phase.
+        curve: Training loss over steps.
+        held_out_loss: Nats per token by source, of the saved bf16 weights.
+        fixed_documents: Count and losses of the few held-out documents that a test recomputes.
+        pass_rate: Share of held-out items solved, by curriculum.
+    """
+
+    model: str
+    command: str
+    parameters: int
+    settings: Mapping[str, Any]
+    environment: Mapping[str, str]
+    seconds: Mapping[str, float]
+    curve: tuple[CurvePoint, ...]
+    held_out_loss: Mapping[str, float]
+    fixed_documents: Mapping[str, Any]
+    pass_rate: Mapping[str, float]
+
+
+def environment(device: torch.device) -> dict[str, str]:
+    """Describe hardware and versions, as far as they decide what comes out."""
+    hardware = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.processor() or "CPU"
+    return {
+        "hardware": hardware,
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "transformers": transformers.__version__,
+    }
+
+
+def write_record(folder: Path, record: TrainingRecord) -> None:
+    """Write the JSON record, the picture of the curve, and the model card."""
+    (folder / RECORD).write_text(json.dumps(asdict(record), indent=1) + "\n", encoding="utf-8")
+    _draw_curve(folder / PICTURE, record)
+    (folder / CARD).write_text(_card(record), encoding="utf-8")
+
+
+def _draw_curve(path: Path, record: TrainingRecord) -> None:
+    figure, axes = plt.subplots(figsize=(5.2, 3.2), layout="constrained")
+    axes.plot([point.tokens / 1e6 for point in record.curve], [point.loss for point in record.curve])
+    axes.set(xlabel="million tokens", ylabel="training loss (nats per token)", title=record.model, yscale="log")
+    axes.grid(visible=True, which="both", alpha=0.3)
+    figure.savefig(path, dpi=80)
+    plt.close(figure)
+
+
+def _table(header: tuple[str, str], values: Mapping[str, float], form: str) -> str:
+    rows = "\n".join(f"| {name} | {value:{form}} |" for name, value in values.items())
+    return f"| {header[0]} | {header[1]} |\n| --- | --- |\n{rows}"
+
+
+def _card(record: TrainingRecord) -> str:
+    last, where = record.curve[-1], record.environment
+    total, budget = sum(record.seconds.values()), record.settings["training"]["tokens"]
+    return f"""---
+license: apache-2.0
+language: en
+library_name: transformers
+pipeline_tag: text-generation
+---
+
+# {record.model}
+
+A Llama of {record.parameters / 1e6:.2f} million parameters for fine-tuning experiments that have to run on
+two CPU cores. It is a test bed, not an assistant.
+
+![Training loss]({PICTURE})
+
+## How it was made
+
+```
+{record.command}
+```
+
+{last.tokens / 1e6:,.0f} million tokens in {last.step:,} steps at the curve's last point, of a budget of
+{budget / 1e6:,.0f} million; {total:.0f} s in all, {last.seconds:.0f} s of them training steps, on
+{where["hardware"]}, Python {where["python"]}, torch {where["torch"]}, transformers {where["transformers"]}.
+All settings, the curve and the numbers below are in `{RECORD}`.
+
+## Data
+
+Two sources, nothing downloaded. About {record.settings["library_share"]:.0%} of the tokens are sources and docstrings
+of the standard library of the Python that ran the recipe (Python Software Foundation License 2). The rest are
+generated curricula (`benchmarks/pocket/curricula/`): arithmetic, stories of quantities in one to three steps, simple
+English from a grammar, lists, strings, small Python functions, instructions, and dialogues. Documents are held out
+by a checksum of their text or file name.
+
+A prompt starts with `<bos>`, which the tokenizer adds by itself; a completion ends with `<eos>`.
+
+## Held-out loss
+
+{_table(("source", "nats per token"), record.held_out_loss, ".4f")}
+
+## Held-out items solved (greedy, exact equality)
+
+{_table(("curriculum", "share"), record.pass_rate, ".1%")}
+
+## Limits
+
+The model knows its curricula and little else: no facts about the world, no English beyond short sentences, no
+safety training. The standard library's text is met many times over and partly memorised, as its held-out loss
+shows. Numbers above 999 and stories of more than three steps are outside what it was trained on. Contexts longer
+than 256 tokens were never seen. A rerun on other hardware gives a model of the same quality, not the same bits,
+and the standard library's text changes with the Python version.
+
+## Licence
+
+Weights and tokenizer: Apache-2.0.
+"""

@@ -1,0 +1,209 @@
+"""Carries out one run from its specification to its folder: train, export, score, measure.
+
+Everything after training sees the exported adapter alone, as a user of it would: the method's auxiliary parts are
+switched off before the first test example and stay off.
+"""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from analysis import FlatnessSettings, Objective, measure_flatness
+from benchmarks.encoding import Row, batches, encode_all
+from benchmarks.environment import environment
+from benchmarks.models import load_model
+from benchmarks.progress import RunProgress
+from benchmarks.scoring import ScoredExample, score_examples
+from benchmarks.spec import RunSpec
+from benchmarks.store import SCHEMA, now, write_json
+from benchmarks.tasks import SPLITS, Task, create_task
+from benchmarks.training import EVALUATION_BATCH, TrainedRun, train
+
+# Examples at a time while measuring curvature: the graph of a gradient is kept, so this bounds the memory.
+MEASUREMENT_BATCH = 16
+
+
+class RunFailed(RuntimeError):
+    """A run could not be finished; `stage` says where."""
+
+    def __init__(self, stage: str, message: str) -> None:
+        super().__init__(message)
+        self.stage = stage
+
+
+class _Clock:
+    """Seconds by stage, and the stage that was running when something failed."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+        self.stage = "load"
+
+    @contextmanager
+    def time(self, stage: str) -> Iterator[None]:
+        self.stage = stage
+        started = time.perf_counter()
+        yield
+        self.seconds[stage] = round(time.perf_counter() - started, 3)
+
+
+def execute(spec: RunSpec, *, model_folder: Path, folder: Path, progress: RunProgress) -> str | None:
+    """Carry out a run and write its folder.
+
+    A measurement that fails does not take the training with it: the run is written with a note in its place.
+
+    Args:
+        spec: What to run.
+        model_folder: Where the base model lies.
+        folder: An empty folder to fill.
+        progress: Where to report.
+
+    Returns:
+        Why sharpness could not be measured, in one line; None if all went well.
+
+    Raises:
+        RunFailed: Naming the stage, with a message of one line.
+    """
+    clock = _Clock()
+    started = now()
+    try:
+        return _execute(spec, model_folder, folder, progress, clock, started)
+    except Exception as error:
+        raise RunFailed(clock.stage, _one_line(error, spec)) from error
+
+
+def _one_line(error: Exception, spec: RunSpec) -> str:
+    message = " ".join(str(error).split()) or type(error).__name__
+    if isinstance(error, torch.cuda.OutOfMemoryError | MemoryError):
+        return (
+            f"out of memory; lower --micro-batch-size (now {spec.micro_batch_size}) or, if measuring, "
+            f"--measure-examples: {message}"
+        )
+    return message
+
+
+def _execute(
+    spec: RunSpec, model_folder: Path, folder: Path, progress: RunProgress, clock: _Clock, started: str
+) -> str | None:
+    device = torch.device(spec.device)
+    model, tokenizer = load_model(model_folder, device=device)
+    task = create_task(spec.task)
+    rows = {split: encode_all(task.examples(split), tokenizer) for split in SPLITS}
+    pad_id = int(tokenizer.pad_token_id)
+    with clock.time("train"):
+        trained = train(
+            spec,
+            model,
+            pad_id=pad_id,
+            train_rows=rows["train"],
+            validation_rows=rows["validation"],
+            folder=folder / "trainer",
+            update=progress.stage("training"),
+        )
+    shutil.rmtree(folder / "trainer", ignore_errors=True)
+    trained.method.export(folder / "adapter")
+    trained.model.eval()
+    with trained.method.evaluation():
+        with clock.time("evaluate"):
+            examples, row = _evaluate(spec, trained, tokenizer, task, rows, progress)
+        measurement: dict[str, Any] | None = None
+        problem: str | None = None
+        if spec.measurement is not None:
+            try:
+                with clock.time("measure"):
+                    measurement = _measure(spec, trained, rows["train"], pad_id, progress)
+            except Exception as error:
+                problem = _one_line(error, spec)
+    row |= _training_columns(spec, trained) | _sharpness_columns(measurement)
+    write_json(folder / "history.json", trained.history)
+    write_json(folder / "examples.json", [example.as_dict() for example in examples])
+    if measurement is not None:
+        write_json(folder / "measurement.json", measurement)
+    record = {
+        "schema": SCHEMA,
+        "key": spec.key,
+        "spec": spec.as_dict(),
+        "row": {"method": spec.method, "task": spec.task, "seed": spec.seed, "key": spec.key} | row,
+        "environment": environment(device),
+        "started": started,
+        "finished": now(),
+        "seconds": clock.seconds,
+        "failure": {"stage": "measure", "message": problem} if problem else None,
+    }
+    write_json(folder / "run.json", record)
+    return problem
+
+
+def _evaluate(
+    spec: RunSpec, trained: TrainedRun, tokenizer: Any, task: Task, rows: dict[Any, list[Row]], progress: RunProgress
+) -> tuple[list[ScoredExample], dict[str, Any]]:
+    """Score the test split by generation, a training subset of the validation's size too, and take both losses."""
+    update = progress.stage("scoring")
+    test = task.examples("test")[: spec.test_examples]
+    seen = task.examples("train")[: spec.evaluation_examples]
+    share = len(test) / (len(test) + len(seen))
+    examples = score_examples(
+        trained.model,
+        tokenizer,
+        task,
+        test,
+        on_progress=lambda done: update(done * share, f"{len(test)} test examples"),
+    )
+    train_examples = score_examples(trained.model, tokenizer, task, seen)
+    pad_id = int(tokenizer.pad_token_id)
+    losses = {
+        name: Objective(trained.model, batches(split, size=EVALUATION_BATCH, pad_id=pad_id)).value()
+        for name, split in (("train_loss", rows["train"]), ("eval_loss", rows["test"][: spec.test_examples]))
+    }
+    return examples, {
+        "metric": task.metric,
+        "score": sum(example.score for example in examples) / len(examples),
+        "train_score": sum(example.score for example in train_examples) / len(train_examples),
+        **losses,
+        "generalization_gap": losses["eval_loss"] - losses["train_loss"],
+    }
+
+
+def _measure(
+    spec: RunSpec, trained: TrainedRun, train_rows: list[Row], pad_id: int, progress: RunProgress
+) -> dict[str, Any]:
+    assert spec.measurement is not None
+    count = int(spec.measurement["examples"])
+    settings = FlatnessSettings(**spec.measurement["flatness"])
+    objective = Objective(trained.model, batches(train_rows[:count], size=MEASUREMENT_BATCH, pad_id=pad_id))
+    flatness = measure_flatness(objective, trained.model, settings, on_progress=progress.stage("measuring"))
+    return {**asdict(flatness), "data": {"split": "train", "examples": count}}
+
+
+def _training_columns(spec: RunSpec, trained: TrainedRun) -> dict[str, Any]:
+    logged = {
+        name: [record[name] for record in trained.history if name in record]
+        for name in ("perturbation_norm", "clip_active")
+    }
+    means = {name: sum(values) / len(values) if values else None for name, values in logged.items()}
+    return {
+        "step_seconds": trained.step_seconds,
+        "peak_memory_bytes": trained.peak_memory_bytes,
+        "gradient_evaluations": trained.method.gradient_evaluations,
+        # A method that logs no perturbation makes none.
+        "perturbation_norm": means["perturbation_norm"] or 0.0,
+        "clip_active": means["clip_active"],
+        "steps": spec.steps,
+    }
+
+
+def _sharpness_columns(measurement: dict[str, Any] | None) -> dict[str, Any]:
+    columns: dict[str, Any] = {}
+    for space, values in (measurement or {"spaces": {}})["spaces"].items():
+        for name, pairs in (("lambda_max", values["top"]), ("lambda_min", values["bottom"])):
+            columns[f"{name}_{space}"] = pairs[0]["value"] if pairs else None
+        columns[f"worst_case_{space}"] = values["worst_case"]["increase"]
+        columns[f"average_case_{space}"] = values["average_case"]["increase"]
+    return columns

@@ -1,0 +1,201 @@
+"""The settings of a comparison: every field is a flag, a YAML key, and a line of `--help`.
+
+Flags override the YAML file, the file overrides the defaults. All of it is read and checked before any work
+starts; the first thing that cannot be used is answered by one line that names the flag.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any, NoReturn
+
+import yaml
+
+from benchmarks import parsing
+from benchmarks.errors import UsageError, nearest
+
+
+def setting(default: Any, reader: parsing.Reader, help_text: str, *, metavar: str = "N") -> Any:
+    """Declare a setting: its default, how it is read, and its line of help."""
+    metadata = {"reader": reader, "help": help_text, "metavar": metavar}
+    if isinstance(default, dict):
+        return field(default_factory=dict, metadata=metadata)
+    return field(default=default, metadata=metadata)
+
+
+@dataclass(frozen=True, kw_only=True)
+class CompareSettings:
+    """What `python -m benchmarks.compare` is asked to do. None stands for "as calibrated for the task"."""
+
+    methods: tuple[str, ...] = setting(
+        ("lora", "lora-sam", "bilora"), parsing.names, "training methods to compare", metavar="A,B"
+    )
+    tasks: tuple[str, ...] = setting(("pocket-math",), parsing.names, "tasks to train on", metavar="A,B")
+    model: str = setting(
+        "pocket-llama", parsing.text, "model that ships with the project, or a model folder", metavar="NAME"
+    )
+    seeds: int = setting(
+        1, parsing.integer(minimum=1), "paired seeds 0..N-1: same data order and adapter start per seed"
+    )
+    out: Path = setting(Path("comparison"), parsing.path, "output folder: runs, results.csv, report", metavar="FOLDER")
+    baseline: str = setting("lora", parsing.text, "method that the others are compared with", metavar="METHOD")
+    options: dict[str, dict[str, Any]] = setting(
+        {}, parsing.method_options, "options of methods, e.g. bilora.rho=0.1,lora-sam.rho=0.02", metavar="M.O=V"
+    )
+    steps: int | None = setting(None, parsing.optional(parsing.integer(minimum=1)), "optimizer steps")
+    batch_size: int | None = setting(None, parsing.optional(parsing.integer(minimum=1)), "examples per optimizer step")
+    micro_batch_size: int | None = setting(
+        None, parsing.optional(parsing.integer(minimum=1)), "examples per forward pass; none: the whole batch"
+    )
+    learning_rate: float | None = setting(
+        None, parsing.optional(parsing.number(minimum=0, exclusive=True)), "peak learning rate of AdamW", metavar="X"
+    )
+    warmup: float = setting(
+        0.03, parsing.number(minimum=0, maximum=0.99), "share of the steps for linear warm-up", metavar="X"
+    )
+    weight_decay: float = setting(0.0, parsing.number(minimum=0), "weight decay of the primary adapter", metavar="X")
+    max_grad_norm: float = setting(
+        1.0, parsing.number(minimum=0), "gradient clip, L2 norm per parameter group; 0: off", metavar="X"
+    )
+    rank: int = setting(8, parsing.integer(minimum=1), "LoRA rank r")
+    alpha: float = setting(
+        16.0, parsing.number(minimum=0, exclusive=True), "LoRA alpha; the scaling s is alpha / r", metavar="X"
+    )
+    dropout: float = setting(0.0, parsing.number(minimum=0, maximum=0.99), "LoRA dropout", metavar="X")
+    evaluations: int = setting(6, parsing.integer(minimum=0), "validation losses taken during training")
+    evaluation_examples: int = setting(96, parsing.integer(minimum=1), "examples of each of them")
+    test_examples: int | None = setting(
+        None, parsing.optional(parsing.integer(minimum=1)), "test examples to score; none: all"
+    )
+    measure: bool = setting(True, parsing.switch, "measure sharpness after training", metavar="true|false")
+    measure_examples: int = setting(16, parsing.integer(minimum=1), "training examples that sharpness is measured on")
+    spaces: tuple[str, ...] = setting(
+        ("full", "lora"), parsing.names, "spaces of the measurement: full, lora, tangent", metavar="A,B"
+    )
+    radius: float = setting(
+        0.05,
+        parsing.number(minimum=0, exclusive=True),
+        "radius of worst-case sharpness, Frobenius norm in weight space",
+        metavar="X",
+    )
+    average_radius: float = setting(
+        1.0,
+        parsing.number(minimum=0, exclusive=True),
+        "radius of average-case sharpness, Frobenius norm in weight space",
+        metavar="X",
+    )
+    top: int = setting(3, parsing.integer(minimum=0), "largest Hessian eigenvalues per space")
+    bottom: int = setting(1, parsing.integer(minimum=0), "smallest Hessian eigenvalues per space")
+    tolerance: float = setting(
+        5e-3,
+        parsing.number(minimum=0, exclusive=True),
+        "residual at which eigenvalues stop, relative to the largest",
+        metavar="X",
+    )
+    max_products: int = setting(60, parsing.integer(minimum=1), "Hessian products per space at most")
+    device: str = setting("auto", parsing.choice("auto", "cpu", "cuda"), "auto, cpu or cuda", metavar="NAME")
+    threads: int | None = setting(
+        None, parsing.optional(parsing.integer(minimum=1)), "CPU threads; none: as torch chooses"
+    )
+
+
+class _Parser(argparse.ArgumentParser):
+    """An argument parser whose complaints are ours to word."""
+
+    def error(self, message: str) -> NoReturn:
+        raise UsageError(message)
+
+
+def read_settings(arguments: Sequence[str]) -> tuple[CompareSettings, bool]:
+    """Read the command line and the YAML file it may name.
+
+    Returns:
+        The settings, and whether they are only to be printed.
+
+    Raises:
+        UsageError: At the first flag, key or value that cannot be used.
+    """
+    parser = _build_parser()
+    known, unknown = parser.parse_known_args(arguments)
+    flags = [option for action in parser._actions for option in action.option_strings]
+    if unknown:
+        flag = unknown[0].split("=")[0]
+        raise UsageError(f"unknown argument {flag!r}{nearest(flag, flags)}; --help lists all flags")
+    given = vars(known)
+    print_config = bool(given.pop("print_config"))
+    config = given.pop("config")
+    values = _read_file(Path(config)) if config is not None else {}
+    values |= {name: _read(name, raw, origin="") for name, raw in given.items()}
+    return CompareSettings(**values), print_config
+
+
+def _build_parser() -> _Parser:
+    parser = _Parser(
+        prog="python -m benchmarks.compare",
+        description="Train each method under one protocol, score it, measure its sharpness in the LoRA space and in "
+        "the full weight space, and open one report. Finished runs are kept: the same command does what is missing.",
+        epilog="Any flag can stand in the YAML file as a key, with underscores. Radii are Frobenius norms of weight "
+        "changes; learning rates and norms have no unit; times are seconds.",
+        allow_abbrev=False,
+        argument_default=argparse.SUPPRESS,
+    )
+    parser.add_argument("--config", metavar="FILE.yaml", default=None, help="settings in YAML; flags override them")
+    parser.add_argument("--print-config", action="store_true", default=False, help="print all settings and stop")
+    for entry in fields(CompareSettings):
+        default = as_plain(entry.default if entry.name != "options" else {})
+        shown = (
+            "as calibrated" if default is None and entry.name in ("steps", "batch_size", "learning_rate") else default
+        )
+        shown = ",".join(shown) if isinstance(shown, list) else "none" if shown in (None, {}) else shown
+        parser.add_argument(
+            _flag(entry.name), metavar=entry.metadata["metavar"], help=f"{entry.metadata['help']} (default: {shown})"
+        )
+    return parser
+
+
+def _flag(name: str) -> str:
+    return "--" + name.replace("_", "-")
+
+
+def _read(name: str, raw: Any, *, origin: str) -> Any:
+    reader = next(entry for entry in fields(CompareSettings) if entry.name == name).metadata["reader"]
+    try:
+        return reader(raw)
+    except ValueError as error:
+        raise UsageError(f"{_flag(name)}: found {raw!r}{origin}; expected {error}") from None
+
+
+def _read_file(path: Path) -> dict[str, Any]:
+    try:
+        content = yaml.safe_load(path.read_text())
+    except OSError as error:
+        raise UsageError(f"--config: {path} cannot be read: {error.strerror}; expected a YAML file") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        reason = " ".join(str(error).split())
+        raise UsageError(f"--config: {path} is not valid YAML: {reason}") from None
+    content = {} if content is None else content
+    if not isinstance(content, dict):
+        raise UsageError(f"--config: {path} holds a {type(content).__name__}; expected 'name: value' lines")
+    known = [entry.name for entry in fields(CompareSettings)]
+    values = {}
+    for key, raw in content.items():
+        if key not in known:
+            raise UsageError(f"--config: {path} has unknown key {key!r}{nearest(str(key), known)}; --help lists all")
+        values[key] = _read(key, raw, origin=f" in {path}")
+    return values
+
+
+def as_plain(value: Any) -> Any:
+    """Return a value as YAML can hold it."""
+    if isinstance(value, tuple):
+        return list(value)
+    return str(value) if isinstance(value, Path) else value
+
+
+def to_yaml(settings: CompareSettings) -> str:
+    """Return the settings as a YAML file that `--config` reads back to the same settings."""
+    content = {entry.name: as_plain(getattr(settings, entry.name)) for entry in fields(settings)}
+    return yaml.safe_dump(content, sort_keys=False)

@@ -1,0 +1,80 @@
+"""Everything that determines a run, and the key made of it.
+
+A run is a pure function of its `RunSpec` (up to the rounding of other hardware and library versions, which the
+run's record names). Two specifications with equal content have the same key, so a run that is stored under its
+key need not be repeated; anything that changes what is computed must therefore be a field here.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from typing import Any
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunSpec:
+    """One training run with its evaluation and its measurement.
+
+    Attributes:
+        method: Name in `bilora.method_names()`.
+        variant: Adapter parametrisation.
+        options: The method's options, defaults filled in.
+        task: Name of the task, `task_version` the version of its data and rule.
+        model: Name or folder as given; `model_fingerprint` stands for its content in the key.
+        seed: Seeds the primary adapter's start, the data order and dropout; equal seeds are paired over methods.
+        steps: Optimizer steps.
+        batch_size: Examples per optimizer step.
+        micro_batch_size: Examples per forward pass; batch_size / micro_batch_size passes are accumulated.
+        learning_rate: Peak learning rate; cosine to zero after a linear warm-up over a share `warmup` of the steps.
+        weight_decay: Decoupled weight decay of the primary adapter.
+        max_grad_norm: Gradient clip of each parameter group.
+        rank: LoRA rank r.
+        alpha: LoRA alpha; the scaling is alpha / r.
+        dropout: LoRA dropout.
+        evaluations: How often validation loss is taken during training.
+        evaluation_examples: Examples of each of these evaluations.
+        test_examples: Test examples scored; None takes all.
+        measurement: Settings of the sharpness measurement, or None for none.
+        device: Type of device, "cpu" or "cuda".
+    """
+
+    method: str
+    variant: str
+    options: dict[str, Any]
+    task: str
+    task_version: str
+    model: str
+    model_fingerprint: str
+    seed: int
+    steps: int
+    batch_size: int
+    micro_batch_size: int
+    learning_rate: float
+    warmup: float
+    weight_decay: float
+    max_grad_norm: float
+    rank: int
+    alpha: float
+    dropout: float
+    evaluations: int
+    evaluation_examples: int
+    test_examples: int | None
+    measurement: dict[str, Any] | None
+    device: str
+    software: str = f"bilora {version('bilora')}"
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return a JSON-ready record."""
+        return asdict(self)
+
+    @property
+    def key(self) -> str:
+        """Readable names, then 12 hex digits of the SHA-256 over everything but the model's name."""
+        content = self.as_dict()
+        del content["model"]  # the fingerprint stands for it, wherever the folder lies
+        canonical = json.dumps(content, sort_keys=True, allow_nan=False)
+        digest = hashlib.sha256(canonical.encode()).hexdigest()[:12]
+        return f"{self.task}-{self.method}-seed{self.seed}-{digest}"

@@ -1,0 +1,60 @@
+"""What a benchmark task is: examples in three splits, a prompt format, a metric, and a calibrated recipe.
+
+A task owns its data and its scoring rule and nothing else: it knows no model, no method and no trainer. Splits
+are fixed (they do not depend on a run's seed), so that every method and every seed meets the same examples and
+scores can be paired example by example. The recipe is what calibration with plain LoRA alone settled on; it is
+the default for every method, and never tuned for one of them.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import ClassVar, Literal, get_args
+
+Split = Literal["train", "validation", "test"]
+SPLITS: tuple[Split, ...] = get_args(Split)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Example:
+    """One prompt and the completion that the model is trained to give."""
+
+    prompt: str
+    completion: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """Training settings of a task, calibrated with plain LoRA.
+
+    Attributes:
+        steps: Optimizer steps.
+        batch_size: Examples per optimizer step (the effective batch).
+        learning_rate: Peak learning rate of AdamW, cosine schedule with warm-up.
+        max_new_tokens: Tokens generated for an answer before it is cut off.
+    """
+
+    steps: int
+    batch_size: int
+    learning_rate: float
+    max_new_tokens: int
+
+
+class Task(ABC):
+    """A benchmark task; subclasses are registered by name in `benchmarks.tasks`."""
+
+    name: ClassVar[str]
+    #: Changes whenever an example or the scoring rule changes; part of a run's key.
+    version: ClassVar[str]
+    #: Name of the metric as its field names it, for tables.
+    metric: ClassVar[str]
+    recipe: ClassVar[Recipe]
+
+    @abstractmethod
+    def examples(self, split: Split) -> tuple[Example, ...]:
+        """Return the examples of a split, always the same ones in the same order."""
+
+    @abstractmethod
+    def score(self, example: Example, generated: str) -> float:
+        """Return the score in [0, 1] of one generated completion (1 is right)."""

@@ -1,0 +1,30 @@
+from __future__ import annotations
+
+from benchmarks.encoding import IGNORED_LABEL, PaddedBatch, batches, encode
+from benchmarks.tasks import Example
+from tests.models import byte_tokenizer
+
+
+def test_only_the_completion_and_its_end_are_scored() -> None:
+    tokenizer = byte_tokenizer()
+    row = encode(Example(prompt="2 + 2 =", completion=" 4"), tokenizer)
+    assert tokenizer.decode(row["input_ids"]) == "2 + 2 = 4<eos>"
+    scored = [token for token in row["labels"] if token != IGNORED_LABEL]
+    assert tokenizer.decode(scored) == " 4<eos>"
+    assert len(row["labels"]) == len(row["input_ids"])
+
+
+def test_batches_hold_every_row_once_and_mask_the_padding() -> None:
+    rows = [{"input_ids": [5] * n, "labels": [IGNORED_LABEL] * (n - 1) + [n]} for n in (3, 1, 4, 2, 6)]
+    found = batches(rows, size=2, pad_id=0)
+    assert [tuple(b["input_ids"].shape) for b in found] == [(2, 2), (2, 4), (1, 6)]
+    kept = [label for b in found for row in b["labels"].tolist() for label in row if label != IGNORED_LABEL]
+    assert kept == [1, 2, 3, 4, 6]
+    assert sum(int(b["attention_mask"].sum()) for b in found) == 16
+
+
+def test_padding_is_ignored_in_all_three() -> None:
+    batch = PaddedBatch(pad_id=9)([{"input_ids": [1, 2], "labels": [1, 2]}, {"input_ids": [3], "labels": [3]}])
+    assert batch["input_ids"].tolist() == [[1, 2], [3, 9]]
+    assert batch["attention_mask"].tolist() == [[1, 1], [1, 0]]
+    assert batch["labels"].tolist() == [[1, 2], [3, IGNORED_LABEL]]

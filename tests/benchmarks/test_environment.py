@@ -1,0 +1,24 @@
+from __future__ import annotations
+
+import json
+
+import torch
+
+from benchmarks.environment import PACKAGES, PeakMemory, environment
+
+
+def test_environment_names_versions_and_machine() -> None:
+    record = environment(torch.device("cpu"))
+    json.dumps(record, allow_nan=False)
+    assert record["torch"] == torch.__version__
+    assert set(PACKAGES) | {"python", "processor", "cores", "threads", "device", "revision"} <= record.keys()
+
+
+def test_peak_memory_sees_an_allocation_that_is_gone_again() -> None:
+    memory = PeakMemory(torch.device("cpu"))
+    before = memory.read()
+    block = torch.ones(64 * 2**20 // 4)
+    block += 1
+    del block
+    assert 48 * 2**20 < memory.read() - before < 160 * 2**20
+    assert PeakMemory(torch.device("cpu")).read() < before + 48 * 2**20

@@ -1,0 +1,67 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from benchmarks.errors import UsageError
+from benchmarks.plan import plan_runs
+from benchmarks.settings import CompareSettings
+from benchmarks.tasks import create_task
+
+SETTINGS = CompareSettings(device="cpu")
+
+
+def test_runs_are_methods_by_tasks_by_seeds_in_pairs() -> None:
+    specs, folder = plan_runs(replace(SETTINGS, seeds=2))
+    assert [(s.seed, s.method) for s in specs] == [
+        (seed, method) for seed in (0, 1) for method in ("lora", "lora-sam", "bilora")
+    ]
+    assert len({s.key for s in specs}) == 6
+    assert folder.name == "pocket-llama"
+
+
+def test_the_recipe_of_the_task_is_the_default_and_can_be_overridden() -> None:
+    recipe = create_task("pocket-math").recipe
+    spec = plan_runs(SETTINGS)[0][0]
+    assert (spec.steps, spec.batch_size, spec.learning_rate) == (
+        recipe.steps,
+        recipe.batch_size,
+        recipe.learning_rate,
+    )
+    spec = plan_runs(replace(SETTINGS, steps=3, batch_size=8, micro_batch_size=2, learning_rate=0.5))[0][0]
+    assert (spec.steps, spec.batch_size, spec.micro_batch_size, spec.learning_rate) == (3, 8, 2, 0.5)
+
+
+def test_defaults_of_a_method_are_part_of_its_key() -> None:
+    default = plan_runs(SETTINGS)[0][2]
+    explicit = plan_runs(replace(SETTINGS, options={"bilora": {"rho": default.options["rho"]}}))[0][2]
+    other = plan_runs(replace(SETTINGS, options={"bilora": {"rho": 0.3}}))[0][2]
+    assert default.key == explicit.key != other.key
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"methods": ("lora", "bilor")}, "--methods: unknown method 'bilor', did you mean 'bilora'?"),
+        ({"tasks": ("pocket-maths",)}, "--tasks: unknown task 'pocket-maths', did you mean 'pocket-math'?"),
+        ({"model": "nowhere"}, "--model: 'nowhere' is neither a folder nor a shipped model"),
+        ({"spaces": ("ful",)}, "--spaces: unknown space 'ful'; did you mean 'full'?"),
+        (
+            {"top": 0, "bottom": 0, "max_products": 1, "spaces": ("full", "full")},
+            "expected one or more different names",
+        ),
+        ({"top": 9, "max_products": 5}, "max_products is 5; expected at least 10"),
+        ({"options": {"bilora": {"rho": -1}}}, "--options: method 'bilora': option rho is -1; expected a number >= 0"),
+        ({"options": {"bilora": {"roh": 1}}}, "did you mean 'rho'?"),
+        ({"options": {"lorasam": {"rho": 1}}}, "--options: method 'lorasam' is not compared, did you mean 'lora-sam'?"),
+        ({"baseline": "bilora", "methods": ("lora",)}, "--baseline: 'bilora' is not among --methods lora"),
+        ({"batch_size": 6, "micro_batch_size": 4}, "--micro-batch-size: 4 does not divide the batch size 6"),
+    ],
+)
+def test_what_cannot_be_run_is_said_before_anything_runs(changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(UsageError) as error:
+        plan_runs(replace(SETTINGS, **changes))
+    assert message in str(error.value)
+    assert "\n" not in str(error.value)

@@ -1,0 +1,55 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+
+from benchmarks.models import load_model
+from benchmarks.scoring import generate, score_examples
+from benchmarks.tasks import Example, Recipe, Task
+from tests.models import save_tiny_model
+
+
+def test_batched_generation_equals_one_prompt_at_a_time_by_hand(tmp_path: Path) -> None:
+    """Greedy decoding without cache, padding or batching is the oracle."""
+    model, tokenizer = load_model(save_tiny_model(tmp_path), device=torch.device("cpu"))
+    model.eval()
+    prompts = ["a", "one and two", "bcd", "x" * 30]
+    expected = []
+    for prompt in prompts:
+        ids = tokenizer(prompt)["input_ids"]
+        start = len(ids)
+        for _ in range(6):
+            with torch.no_grad():
+                ids.append(int(model(input_ids=torch.tensor([ids])).logits[0, -1].argmax()))
+            if ids[-1] == tokenizer.eos_token_id:
+                break
+        expected.append(tokenizer.decode(ids[start:], skip_special_tokens=True))
+    seen: list[float] = []
+    found = generate(model, tokenizer, prompts, max_new_tokens=6, batch_size=3, on_progress=seen.append)
+    assert found == expected
+    assert seen[-1] == 1.0
+
+
+class _EndsLike(Task):
+    name = "ends-like"
+    version = "1"
+    metric = "accuracy"
+    recipe = Recipe(steps=1, batch_size=1, learning_rate=1.0, max_new_tokens=2)
+
+    def examples(self, split: str) -> tuple[Example, ...]:
+        return ()
+
+    def score(self, example: Example, generated: str) -> float:
+        return float(generated == example.completion)
+
+
+def test_records_pair_examples_with_their_own_text_and_score(tmp_path: Path) -> None:
+    model, tokenizer = load_model(save_tiny_model(tmp_path), device=torch.device("cpu"))
+    model.eval()
+    task = _EndsLike()
+    right = generate(model, tokenizer, ["q"], max_new_tokens=2, batch_size=1)[0]
+    examples = [Example(prompt="long prompt", completion="?"), Example(prompt="q", completion=right)]
+    records = score_examples(model, tokenizer, task, examples)
+    assert [(r.index, r.prompt, r.score) for r in records] == [(0, "long prompt", 0.0), (1, "q", 1.0)]
+    assert records[1].generated == right

@@ -1,0 +1,94 @@
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import replace
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from benchmarks.errors import UsageError
+from benchmarks.store import RunStore, write_json
+from tests.benchmarks.test_spec import SPEC
+
+
+def finish(store: RunStore, key: str, **row: object) -> None:
+    with store.writing(key) as folder:
+        write_json(folder / "run.json", {"row": row})
+
+
+def test_a_run_appears_whole_or_not_at_all(tmp_path: Path) -> None:
+    store = RunStore(tmp_path)
+
+    def fail_halfway() -> None:
+        with store.writing("k") as folder:
+            write_json(folder / "run.json", {"row": {}})
+            assert not store.is_complete("k")
+            raise RuntimeError("halfway")
+
+    with pytest.raises(RuntimeError, match="halfway"):
+        fail_halfway()
+    assert not store.is_complete("k")
+    assert list(store.runs.iterdir()) == []
+    finish(store, "k", score=1.0)
+    assert store.is_complete("k")
+    assert store.row("k") == {"score": 1.0}
+
+
+def test_leftovers_of_a_kill_are_removed_and_finished_runs_kept(tmp_path: Path) -> None:
+    store = RunStore(tmp_path)
+    finish(store, "done")
+    generator = store.writing("killed")
+    (generator.__enter__() / "run.json").write_text("{")
+    assert not store.is_complete("killed")
+    store.remove_unfinished()
+    assert [p.name for p in store.runs.iterdir()] == ["done"]
+
+
+def test_a_second_writer_does_not_overwrite(tmp_path: Path) -> None:
+    store = RunStore(tmp_path)
+    with store.writing("k") as folder:
+        write_json(folder / "run.json", {"row": {"score": 2.0}})
+        (store.runs / "k").mkdir()
+        write_json(store.runs / "k" / "run.json", {"row": {"score": 1.0}})
+    assert store.row("k") == {"score": 1.0}
+
+
+def test_results_have_a_row_a_run_in_both_formats(tmp_path: Path) -> None:
+    store = RunStore(tmp_path)
+    finish(store, "a", method="lora", score=0.25)
+    finish(store, "b", method="bilora", score=0.5)
+    store.write_results(["a", "missing", "b"])
+    for table in (pd.read_csv(tmp_path / "results.csv"), pd.read_parquet(tmp_path / "results.parquet")):
+        assert table["method"].tolist() == ["lora", "bilora"]
+        assert table["score"].tolist() == [0.25, 0.5]
+
+
+def test_a_failure_is_noted_until_the_run_succeeds(tmp_path: Path) -> None:
+    store = RunStore(tmp_path)
+    spec = replace(SPEC, seed=1)
+    path = store.record_failure(spec, stage="train", message="diverged", details="Traceback")
+    record = json.loads(path.read_text())
+    assert path == tmp_path / "failed" / f"{spec.key}.json"
+    assert (record["key"], record["stage"], record["message"]) == (spec.key, "train", "diverged")
+    finish(store, spec.key)
+    assert list((tmp_path / "failed").iterdir()) == []
+
+
+def test_json_refuses_what_json_does_not_have(tmp_path: Path) -> None:
+    write_json(tmp_path / "a.json", {"x": 1})
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        write_json(tmp_path / "a.json", {"x": float("nan")})
+    assert json.loads((tmp_path / "a.json").read_text()) == {"x": 1}
+
+
+def test_unwritable_output_is_refused_before_anything_is_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UsageError, match="is a file; expected a folder"):
+        RunStore(tmp_path / "file" / "out").check_writable()
+    # The test may run as root, who may write anywhere; ask for the answer that a user would get.
+    monkeypatch.setattr(os, "access", lambda path, mode: False)
+    with pytest.raises(UsageError, match=r"--out: .* cannot be written"):
+        RunStore(tmp_path / "new" / "out").check_writable()
+    assert not (tmp_path / "new").exists()
