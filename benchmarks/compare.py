@@ -51,12 +51,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if settings.threads is not None:
         torch.set_num_threads(settings.threads)
     command = shlex.join(["python", "-m", "benchmarks.compare", *arguments])
+    describe(settings, specs, store=store, command=command)
     try:
         failures = run_all(specs, model_folder=model_folder, store=store, console=console)
     except KeyboardInterrupt:
         print("interrupted; finished runs are kept, the same command goes on from here", file=sys.stderr)
         return EXIT_INTERRUPTED
-    finish(settings, specs, store=store, command=command, console=console)
+    report(specs, store=store, console=console)
     return EXIT_RUN_FAILED if failures else EXIT_OK
 
 
@@ -86,13 +87,12 @@ def run_all(specs: Sequence[RunSpec], *, model_folder: Path, store: RunStore, co
     return failures
 
 
-def finish(
-    settings: CompareSettings, specs: Sequence[RunSpec], *, store: RunStore, command: str, console: Console
-) -> None:
-    """Write what describes the whole comparison: comparison.json, results, report."""
+def describe(settings: CompareSettings, specs: Sequence[RunSpec], *, store: RunStore, command: str) -> None:
+    """Write comparison.json: what is compared, under which conventions, on what.
+
+    It is there before the first run, so that a report can be made of whatever a killed command has finished.
+    """
     store.folder.mkdir(parents=True, exist_ok=True)
-    keys = [spec.key for spec in specs]
-    planned = [{"key": s.key, "method": s.method, "task": s.task, "seed": s.seed} for s in specs]
     write_json(
         store.folder / "comparison.json",
         {
@@ -103,12 +103,17 @@ def finish(
             "tasks": list(settings.tasks),
             "seeds": list(range(settings.seeds)),
             "baseline": settings.baseline,
-            "runs": keys,
-            "planned": planned,
+            "runs": [spec.key for spec in specs],
+            "planned": [{"key": s.key, "method": s.method, "task": s.task, "seed": s.seed} for s in specs],
             "conventions": conventions(settings),
             "environment": environment(torch.device(specs[0].device)),
         },
     )
+
+
+def report(specs: Sequence[RunSpec], *, store: RunStore, console: Console) -> None:
+    """Write results and report of the finished runs, and print a summary."""
+    keys = [spec.key for spec in specs]
     if not any(store.is_complete(key) for key in keys):
         print("no run was finished, so there is nothing to report", file=sys.stderr)
         return

@@ -1,7 +1,8 @@
 """Examples as token rows: the prompt masked out of the loss, the completion ended by the end-of-text token.
 
 Prompt and completion are tokenised apart, so that the tokens the model is trained on are the ones it meets when
-it is given the prompt alone and has to go on by itself.
+it is given the prompt alone and has to go on by itself. The prompt begins as the tokenizer begins every text: a
+base that was pretrained with a start token needs it.
 """
 
 from __future__ import annotations
@@ -18,9 +19,15 @@ IGNORED_LABEL = -100
 Row = dict[str, list[int]]
 
 
+def encode_prompt(text: str, tokenizer: Any) -> list[int]:
+    """Return the tokens of a prompt, the start token included where the tokenizer has one, the end token never."""
+    tokens: list[int] = tokenizer(text)["input_ids"]
+    return tokens[:-1] if tokens and tokens[-1] == tokenizer.eos_token_id else tokens
+
+
 def encode(example: Example, tokenizer: Any) -> Row:
     """Return `input_ids` and `labels` of one example; labels of the prompt are ignored in the loss."""
-    prompt: list[int] = tokenizer(example.prompt, add_special_tokens=False)["input_ids"]
+    prompt = encode_prompt(example.prompt, tokenizer)
     completion: list[int] = tokenizer(example.completion, add_special_tokens=False)["input_ids"]
     answer = [*completion, tokenizer.eos_token_id]
     return {"input_ids": prompt + answer, "labels": [IGNORED_LABEL] * len(prompt) + answer}

@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 
+from benchmarks.encoding import encode_prompt
 from benchmarks.tasks import Example, Task
 
 
@@ -45,7 +46,7 @@ def generate(
         batch_size: Prompts at a time; they are grouped by length and padded on the left.
         on_progress: Called with the finished share.
     """
-    encoded = [tokenizer(prompt, add_special_tokens=False)["input_ids"] for prompt in prompts]
+    encoded = [encode_prompt(prompt, tokenizer) for prompt in prompts]
     order = sorted(range(len(prompts)), key=lambda index: len(encoded[index]))
     texts = [""] * len(prompts)
     for start in range(0, len(order), batch_size):

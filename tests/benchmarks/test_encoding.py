@@ -1,6 +1,9 @@
 from __future__ import annotations
 
-from benchmarks.encoding import IGNORED_LABEL, PaddedBatch, batches, encode
+import torch
+
+from benchmarks.encoding import IGNORED_LABEL, PaddedBatch, batches, encode, encode_prompt
+from benchmarks.models import load_model, locate_model
 from benchmarks.tasks import Example
 from tests.models import byte_tokenizer
 
@@ -12,6 +15,20 @@ def test_only_the_completion_and_its_end_are_scored() -> None:
     scored = [token for token in row["labels"] if token != IGNORED_LABEL]
     assert tokenizer.decode(scored) == " 4<eos>"
     assert len(row["labels"]) == len(row["input_ids"])
+
+
+def test_prompts_begin_as_the_tokenizer_begins_a_text_and_never_end_it() -> None:
+    _, tokenizer = load_model(locate_model("pocket-llama"), device=torch.device("cpu"))
+    row = encode(Example(prompt="2+2=", completion="4"), tokenizer)
+    assert row["input_ids"][0] == tokenizer.bos_token_id
+    assert row["input_ids"].count(tokenizer.bos_token_id) == 1
+    assert encode_prompt("2+2=", tokenizer) == row["input_ids"][: row["labels"].count(IGNORED_LABEL)]
+
+    def closing(text: str) -> dict[str, list[int]]:
+        return {"input_ids": [5, tokenizer.eos_token_id]}
+
+    closing.eos_token_id = tokenizer.eos_token_id  # type: ignore[attr-defined]
+    assert encode_prompt("x", closing) == [5]
 
 
 def test_batches_hold_every_row_once_and_mask_the_padding() -> None:
