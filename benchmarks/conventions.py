@@ -27,8 +27,9 @@ def conventions(settings: CompareSettings) -> dict[str, str]:
         "Evaluation": "Auxiliary adapters are off in every evaluation, measurement and export.",
         "Pairing": "Equal seeds share data order and the primary adapter's start across methods; "
         "hyper-parameters are those calibrated with plain LoRA.",
-        "Cost": "A step's time is the median over training, without evaluations. One gradient evaluation is one "
-        "forward and backward pass over the effective batch.",
+        "Cost": "A method's cost is its step in plain gradients (forward and backward pass of the primary adapter "
+        "alone), timed in turn during the same training, over the baseline's. Milliseconds are the median over all "
+        "steps, without evaluations, and carry whatever else the machine was doing.",
     }
     if not settings.measure:
         for name in ("Radius of measurement", "Spaces", "Gauge"):

@@ -25,7 +25,7 @@ from rich.table import Table
 from torch import Tensor
 
 from benchmarks import parsing
-from benchmarks.environment import environment
+from benchmarks.environment import environment, synchronize
 from benchmarks.errors import UsageError, nearest
 from benchmarks.models import load_model, locate_model
 from benchmarks.store import write_json
@@ -107,18 +107,13 @@ def time_steps(steps: dict[str, Step], *, rounds: int, warm_up: int, device: tor
     seconds: dict[str, list[float]] = {name: [] for name in steps}
     for index in range(warm_up + rounds):
         for name, step in steps.items():
-            _synchronize(device)
+            synchronize(device)
             started = time.perf_counter()
             step()
-            _synchronize(device)
+            synchronize(device)
             if index >= warm_up:
                 seconds[name].append(time.perf_counter() - started)
     return seconds
-
-
-def _synchronize(device: torch.device) -> None:
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
 
 
 def measure(

@@ -48,6 +48,12 @@ def _revision() -> str | None:
     return result.stdout.strip() or None
 
 
+def synchronize(device: torch.device) -> None:
+    """Wait for a CUDA device, so that a clock read afterwards has seen its work; the CPU has nothing to wait for."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
 class PeakMemory:
     """Peak memory since construction: device memory on CUDA, resident memory of the process on the CPU.
 

@@ -190,6 +190,7 @@ def _training_columns(spec: RunSpec, trained: TrainedRun) -> dict[str, Any]:
     means = {name: sum(values) / len(values) if values else None for name, values in logged.items()}
     return {
         "step_seconds": trained.step_seconds,
+        "step_gradients": trained.step_gradients,
         "peak_memory_bytes": trained.peak_memory_bytes,
         "gradient_evaluations": trained.method.gradient_evaluations,
         # A method that logs no perturbation makes none.

@@ -1,7 +1,9 @@
 """Trains one run: the task's rows, a method in a `SharpnessTrainer`, and what is recorded on the way.
 
 Validation loss and clean training loss are taken with everything off that will not be exported, as token-weighted
-means. A step's time is taken around its forward and backward passes and the optimizer, without evaluations.
+means. A step's time is taken around its forward and backward passes and the optimizer, without evaluations. Now and
+then one plain gradient is timed just before a step: their ratio is the method's cost in gradients, and does not
+depend on how busy the machine was when one method or another had its turn.
 """
 
 from __future__ import annotations
@@ -9,8 +11,9 @@ from __future__ import annotations
 import math
 import statistics
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,13 +24,15 @@ from transformers.trainer_callback import PrinterCallback
 
 from analysis import Objective
 from benchmarks.encoding import PaddedBatch, Row, batches
-from benchmarks.environment import PeakMemory
+from benchmarks.environment import PeakMemory, synchronize
 from benchmarks.progress import Update
 from benchmarks.spec import RunSpec
 from bilora import Method, SharpnessTrainer, create_method
 
 # Losses are logged this often over a run: enough for a curve, rare enough not to wait for a GPU each step.
 _LOGS = 50
+# Plain gradients timed over a run.
+_REFERENCES = 15
 EVALUATION_BATCH = 64
 
 
@@ -44,6 +49,8 @@ class TrainedRun:
         method: The method, attached to it.
         history: Records of the training log and of the evaluations, each with its `step`.
         step_seconds: Median wall-clock time of an optimizer step.
+        step_gradients: Median ratio of a step's time to that of one plain gradient over as many examples, taken
+            just before it: forward and backward pass of the primary adapter alone, no optimizer.
         peak_memory_bytes: Peak during training, see `benchmarks.environment.PeakMemory`.
     """
 
@@ -51,33 +58,51 @@ class TrainedRun:
     method: Method
     history: list[dict[str, float]]
     step_seconds: float
+    step_gradients: float
     peak_memory_bytes: int
 
 
 class _Recorder(TrainerCallback):
     """Times steps, evaluates, stops on a loss that is not finite, and feeds the progress display."""
 
-    def __init__(self, method: Method, evaluations: dict[str, Objective], every: int, update: Update) -> None:
+    def __init__(
+        self,
+        method: Method,
+        evaluations: dict[str, Objective],
+        reference: Callable[[], float],
+        *,
+        steps: int,
+        evaluate_every: int,
+        update: Update,
+    ) -> None:
         self.method = method
         self.evaluations = evaluations
-        self.every = every
+        self.reference = reference
+        self.refer_every = math.ceil(steps / _REFERENCES)
+        self.evaluate_every = evaluate_every
         self.update = update
         self.seconds: list[float] = []
+        self.ratios: list[float] = []
         self.history: list[dict[str, float]] = []
         self._started = 0.0
+        self._reference_seconds: float | None = None
         self._loss = math.nan
 
     def on_step_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        # The first step of a process is slower than any other; it is compared with nothing.
+        due = state.global_step % self.refer_every == self.refer_every - 1 or state.global_step + 1 == state.max_steps
+        self._reference_seconds = self.reference() if due else None
         self._started = time.perf_counter()
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        if args.device.type == "cuda":
-            torch.cuda.synchronize()
+        synchronize(args.device)
         self.seconds.append(time.perf_counter() - self._started)
+        if self._reference_seconds is not None:
+            self.ratios.append(self.seconds[-1] / self._reference_seconds)
         step = int(state.global_step)
         shown = "" if math.isnan(self._loss) else f" loss {self._loss:.3f}"
         self.update(step / state.max_steps, f"step {step}/{state.max_steps}{shown}")
-        if self.every and (step % self.every == 0 or step == state.max_steps):
+        if self.evaluate_every and (step % self.evaluate_every == 0 or step == state.max_steps):
             with self.method.evaluation():
                 losses = {name: objective.value() for name, objective in self.evaluations.items()}
             self.history.append({"step": step, **losses})
@@ -139,8 +164,15 @@ def train(
         name: Objective(trainer.model, batches(rows[:count], size=EVALUATION_BATCH, pad_id=pad_id))
         for name, rows in (("validation_loss", validation_rows), ("train_eval_loss", train_rows))
     }
-    every = math.ceil(spec.steps / spec.evaluations) if spec.evaluations else 0
-    recorder = _Recorder(method, evaluations, every, update)
+    reference_batch = PaddedBatch(pad_id)(train_rows[: spec.micro_batch_size])
+    recorder = _Recorder(
+        method,
+        evaluations,
+        partial(_plain_gradient_seconds, method, reference_batch, passes=spec.batch_size // spec.micro_batch_size),
+        steps=spec.steps,
+        evaluate_every=math.ceil(spec.steps / spec.evaluations) if spec.evaluations else 0,
+        update=update,
+    )
     trainer.add_callback(recorder)
     trainer.remove_callback(PrinterCallback)
     memory = PeakMemory(torch.device(spec.device))
@@ -150,8 +182,23 @@ def train(
         method=method,
         history=sorted(recorder.history, key=lambda record: record["step"]),
         step_seconds=statistics.median(recorder.seconds),
+        step_gradients=statistics.median(recorder.ratios),
         peak_memory_bytes=memory.read(),
     )
+
+
+def _plain_gradient_seconds(method: Method, batch: dict[str, torch.Tensor], *, passes: int) -> float:
+    """Time `passes` forward and backward passes of the exported model; gradients and generators are left alone."""
+    device = next(method.model.parameters()).device
+    inputs = {name: values.to(device) for name, values in batch.items()}
+    with method.evaluation(), torch.random.fork_rng():
+        parameters = method.trained_parameters()
+        synchronize(device)
+        started = time.perf_counter()
+        for _ in range(passes):
+            torch.autograd.grad(method.model(**inputs).loss, parameters)
+        synchronize(device)
+        return time.perf_counter() - started
 
 
 def _arguments(spec: RunSpec, folder: Path) -> Any:

@@ -121,12 +121,15 @@ def _stored(name: str, run: Run) -> float | None:
 
 
 def _relative_cost(run: Run, baseline: Mapping[int, Run]) -> float | None:
-    stored = number(run.row, "relative_cost")
-    if stored is not None:
-        return stored
     partner = baseline.get(run.seed)
-    own, reference = number(run.row, "step_seconds"), number(partner.row, "step_seconds") if partner else None
-    return own / reference if own is not None and reference else None
+    if partner is None:
+        return None
+    # A cost in gradients, each timed beside its step, is free of what else the machine did during either run.
+    for name in ("step_gradients", "step_seconds"):
+        own, reference = number(run.row, name), number(partner.row, name)
+        if own is not None and reference:
+            return own / reference
+    return None
 
 
 def _scores(runs: tuple[Run, ...]) -> Scores | str:

@@ -40,7 +40,7 @@ def sharpness_records(rows: Iterable[SharpnessRow]) -> list[Flat]:
     records = []
     for row in rows:
         record: Flat = {"task": row.task, "space": row.space, "method": row.method, "seeds": len(row.seeds)}
-        record |= {"dimension": row.dimension, "radius": row.radius}
+        record |= {"dimension": row.dimension, "radius": row.radius, "average_radius": row.average_radius}
         for name in ESTIMATES:
             record |= _columns(name, row.values.get(name))
         record["lambda_max_residual"] = row.errors.get("lambda_max")

@@ -28,8 +28,10 @@ class SharpnessRow:
     method: str
     seeds: tuple[int, ...]
     dimension: int | None
-    #: Radius of worst and average case in the space's own norm; None if absent or not equal in all of them.
+    #: Radius of the worst case, ||dW|| in weight space; None if absent or not equal in all runs.
     radius: float | None
+    #: Radius of the average case, likewise; it is often larger, since random directions are mostly flat.
+    average_radius: float | None
     #: Name of `ESTIMATES` -> mean over seeds; absent where there is none.
     values: Mapping[str, Estimate]
     #: `lambda_max`, `lambda_min` (residual), `average_case` (standard error over draws) -> largest over seeds.
@@ -52,9 +54,10 @@ def build_sharpness(store: Store, task: str) -> tuple[SharpnessRow, ...]:
     return tuple(_row(store, task, space, method) for space in spaces for method in store.methods)
 
 
-def equal_radius(rows: Iterable[SharpnessRow]) -> float | None:
-    """Return the radius that all rows with a measurement share, or None."""
-    return _shared([row.radius for row in rows if not row.reason])
+def equal_radii(rows: Iterable[SharpnessRow]) -> tuple[float | None, float | None]:
+    """Return the radii of worst and average case that all rows with a measurement share, None where they differ."""
+    measured = [row for row in rows if not row.reason]
+    return _shared([row.radius for row in measured]), _shared([row.average_radius for row in measured])
 
 
 def _row(store: Store, task: str, space: str, method: str) -> SharpnessRow:
@@ -74,7 +77,8 @@ def _row(store: Store, task: str, space: str, method: str) -> SharpnessRow:
         method=method,
         seeds=tuple(measured),
         dimension=dimensions.pop() if len(dimensions) == 1 else None,
-        radius=_radius(spaces),
+        radius=_shared([c.radius for found in spaces for c in (found.one_step, found.worst_case) if c]),
+        average_radius=_shared([case.radius for case in average if case]),
         values=_values(spaces),
         errors=_largest(
             lambda_max=[pair.residual for pair in largest if pair],
@@ -103,11 +107,6 @@ def _largest(**columns: list[float | None]) -> dict[str, float]:
     stated = {name: [value for value in column if value is not None] for name, column in columns.items()}
     # One unstated error makes the whole unknown.
     return {name: max(found) for name, found in stated.items() if found and len(found) == len(columns[name])}
-
-
-def _radius(spaces: tuple[SpaceMeasurement, ...]) -> float | None:
-    cases = [case for found in spaces for case in (found.one_step, found.worst_case, found.average_case) if case]
-    return _shared([case.radius for case in cases])
 
 
 def _shared(radii: list[float | None]) -> float | None:

@@ -112,7 +112,11 @@ def sharpness_table(rows: tuple[SharpnessRow, ...]) -> Table:
             unit="loss",
             definition="Mean loss increase over random displacements of length ρ, with its standard error.",
         ),
-        Column(title="Radius ρ", unit="norm", definition="Radius of the ball; the conventions say in which norm."),
+        Column(
+            title="Radius ρ",
+            unit="‖ΔW‖",
+            definition="Length of the displacement of the weights, in the worst case and on average; see conventions.",
+        ),
         Column(title="Products", unit="count", definition="Hessian-vector products that the spectrum took."),
     )
     spaces = tuple(dict.fromkeys(row.space for row in rows))
@@ -145,13 +149,18 @@ def _sharpness_cells(row: SharpnessRow) -> tuple[Cell, ...]:
             stated.append("not converged")
         return Cell(text=plain.text, detail=", ".join(stated))
 
-    no_radius = row.reason or "no radius shared by all estimates of this row"
+    def radius() -> Cell:
+        if row.radius is None:
+            return hole(row.reason or "the runs of this row differ in their radius")
+        average = "" if row.average_radius is None else f"average {setting(row.average_radius)}"
+        return Cell(text=setting(row.radius), detail=average)
+
     return (
         cell("lambda_max", error="residual"),
         cell("lambda_min", error="residual"),
         cell("worst_case_one_step"),
         cell("worst_case"),
         cell("average_case", error="SE"),
-        hole(no_radius) if row.radius is None else Cell(text=setting(row.radius)),
+        radius(),
         cell("products", write=whole),
     )

@@ -1,4 +1,4 @@
-"""Worst-case and average-case sharpness by space, at the radius that the runs share.
+"""Worst-case and average-case sharpness by space, at the radii that the runs share.
 
 One panel for each space and estimate, since their sizes differ by orders of magnitude; each scale starts at zero
 unless a value lies below. Bars are standard errors: over seeds, or over an average case's random draws where that
@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 
 from reports.figures.canvas import Drawing, blank, marks
 from reports.quantities import setting, significant
-from reports.sharpness import SharpnessRow, equal_radius
+from reports.sharpness import SharpnessRow, equal_radii
 from reports.style import method_label, space_phrase
 
 _PANELS = (
@@ -39,9 +39,7 @@ def draw_increases(rows: tuple[SharpnessRow, ...], name: str) -> Drawing | None:
             axes.set_yticks(range(len(methods)), [method_label(m) for m in methods] if column == 0 else [])
             axes.set_ylim(len(methods) - 0.5, -0.5)
             axes.grid(visible=False, axis="y")
-        radius = equal_radius(here)
-        size = f"ρ = {setting(radius)}" if radius else "unequal ρ"
-        radii.append(f"{size} in {space_phrase(space)}")
+        radii.append(f"{_radii(here)} in {space_phrase(space)}")
         facts += [f"{method_label(row.method)} {_worst(row)} in {space_phrase(space)}" for row in here if _worst(row)]
     return Drawing(
         name=name,
@@ -51,6 +49,11 @@ def draw_increases(rows: tuple[SharpnessRow, ...], name: str) -> Drawing | None:
         alt=f"Dot plots of loss increase. Worst case by ascent: {'; '.join(facts) or 'not recorded'}.",
         figure=figure,
     )
+
+
+def _radii(rows: list[SharpnessRow]) -> str:
+    worst, average = (f"ρ = {setting(radius)}" if radius else "unequal ρ" for radius in equal_radii(rows))
+    return worst if worst == average else f"{worst} in the worst case and {average} on average"
 
 
 def _measured(row: SharpnessRow, space: str) -> bool:

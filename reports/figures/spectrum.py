@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from matplotlib.axes import Axes
-from matplotlib.ticker import MaxNLocator
 
 from reports.figures.canvas import Drawing, add_legend, blank, marks
 from reports.measurements import Eigenvalue
@@ -44,7 +43,9 @@ def draw_spectrum(store: Store, task: str, rows: Sequence[SharpnessRow], name: s
         grid[1][column].axhline(0, linewidth=0.8, color="#5b636d", zorder=0)
         for axes in (grid[0][column], grid[1][column]):
             axes.set_xlabel("rank")
-            axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+            ranks = max(1, round(axes.get_xlim()[1]))
+            axes.set_xticks(range(1, ranks + 1))
+            axes.set_xlim(0.5, ranks + 0.5)
         low, high = grid[0][column].get_ylim()
         grid[0][column].set_ylim(min(0.0, low), high + 0.06 * abs(high))
     add_legend(figure, tuple(shown), lines=False)

@@ -92,7 +92,7 @@ def test_one_seed_gives_identical_numbers(finished: Path, tmp_path: Path) -> Non
     again = arguments(finished)
     again[again.index("--out") + 1] = str(tmp_path / "again")
     assert compare.main(again) == 0
-    timing = ["step_seconds", "peak_memory_bytes"]
+    timing = ["step_seconds", "step_gradients", "peak_memory_bytes"]
     tables = [
         pd.read_csv(folder / "results.csv").drop(columns=timing) for folder in (finished / "out", tmp_path / "again")
     ]

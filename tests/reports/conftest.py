@@ -72,7 +72,7 @@ def _space(method: str, seed: int, scale: float, dimension: int) -> dict[str, An
         "average_case": {
             "increase": 0.01 * sharp,
             "standard_error": 0.001 * sharp,
-            "radius": 0.05,
+            "radius": 1.0,
             "draws": 16,
         },
         "slices": {

@@ -69,10 +69,11 @@ def test_cost_is_the_mean_ratio_to_the_baseline_of_the_same_seed(three_seeds: Pa
     assert rows["lora"].values["relative_cost"].mean == 1.0
 
 
-def test_a_stored_relative_cost_is_preferred(make_store: MakeStore) -> None:
+def test_costs_in_gradients_are_preferred_to_seconds(make_store: MakeStore) -> None:
     folder = make_store()
-    edit_row(folder, "bilora", relative_cost=1.5)
-    assert build_comparison(load_store(folder), TASK)[2].values["relative_cost"].mean == 1.5
+    edit_row(folder, "lora", step_gradients=1.25)
+    edit_row(folder, "bilora", step_gradients=1.5)
+    assert build_comparison(load_store(folder), TASK)[2].values["relative_cost"].mean == pytest.approx(1.2)
 
 
 def test_a_value_missing_in_one_seed_is_a_hole_and_not_a_mean_of_the_rest(make_store: MakeStore) -> None:

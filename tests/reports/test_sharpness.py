@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from reports.sharpness import build_sharpness, equal_radius
+from reports.sharpness import build_sharpness, equal_radii
 from reports.store import load_store
 
 TASK = "pocket-math"
@@ -38,7 +38,8 @@ def test_sharpness_is_the_mean_over_seeds_with_the_largest_error(three_seeds: Pa
             assert row.values[name].mean == pytest.approx(np.mean([s[name]["increase"] for s in spaces]))
         assert row.errors["average_case"] == max(s["average_case"]["standard_error"] for s in spaces)
         assert row.values["products"].mean == np.mean([s["products"] for s in spaces])
-        assert (row.dimension, row.radius, row.converged) == (spaces[0]["dimension"], 0.05, True)
+        assert (row.dimension, row.converged) == (spaces[0]["dimension"], True)
+        assert (row.radius, row.average_radius) == (0.05, 1.0)
 
 
 def test_radii_that_differ_are_not_shown_as_one(make_store: MakeStore) -> None:
@@ -51,8 +52,8 @@ def test_radii_that_differ_are_not_shown_as_one(make_store: MakeStore) -> None:
     rows = [row for row in build_sharpness(load_store(folder), TASK) if row.space == "full"]
     assert [row.radius for row in rows] == [0.05, 0.05, None]
     assert [row.converged for row in rows] == [True, True, False]
-    assert equal_radius(rows) is None
-    assert equal_radius(rows[:2]) == 0.05
+    assert equal_radii(rows) == (None, 1.0)
+    assert equal_radii(rows[:2]) == (0.05, 1.0)
 
 
 def test_an_unmeasured_run_is_a_hole_in_every_space(make_store: MakeStore) -> None:

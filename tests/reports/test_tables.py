@@ -75,7 +75,7 @@ def test_sharpness_cells_show_the_rows(one_seed: Path) -> None:
         "Worst case, one step": "0.0454",
         "Worst case, ascent": "0.0568",
         "Average case": "5.68×10⁻⁴ (SE 5.7×10⁻⁵)",
-        "Radius ρ": "0.05",
+        "Radius ρ": "0.05 (average 1)",
         "Products": "44",
     }
     assert cells(table, "lora", group=1)["λ max"].line == "42.6 (residual 0.034)"
