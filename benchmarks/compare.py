@@ -45,6 +45,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         specs, model_folder = plan_runs(settings)
         store = RunStore(settings.out)
         store.check_writable()
+        store.create()
     except UsageError as error:
         print(f"error: {error}", file=sys.stderr)
         return EXIT_USAGE
@@ -68,6 +69,10 @@ def run_all(specs: Sequence[RunSpec], *, model_folder: Path, store: RunStore, co
     if len(missing) < len(specs):
         console.print(f"{len(specs) - len(missing)} of {len(specs)} runs are finished already and kept")
     failures = 0
+    for spec in specs:
+        if store.is_complete(spec.key) and (problem := store.problem(spec.key)):
+            failures += 1
+            _say_not_measured(spec, problem)
     weights = [float(spec.steps * (2 if METHODS[spec.method].replays else 1)) for spec in missing]
     with ComparisonProgress(weights, console) as progress, _Quiet():
         for index, spec in enumerate(missing):
@@ -78,7 +83,7 @@ def run_all(specs: Sequence[RunSpec], *, model_folder: Path, store: RunStore, co
                         problem = execute(spec, model_folder=model_folder, folder=folder, progress=run_progress)
                     if problem is not None:
                         failures += 1
-                        print(f"run {spec.key} is trained and scored, not measured: {problem}", file=sys.stderr)
+                        _say_not_measured(spec, problem)
                 except RunFailed as failure:
                     failures += 1
                     details = "".join(traceback.format_exception(failure.__cause__))
@@ -87,12 +92,15 @@ def run_all(specs: Sequence[RunSpec], *, model_folder: Path, store: RunStore, co
     return failures
 
 
+def _say_not_measured(spec: RunSpec, problem: str) -> None:
+    print(f"run {spec.key} is trained and scored, not measured: {problem}", file=sys.stderr)
+
+
 def describe(settings: CompareSettings, specs: Sequence[RunSpec], *, store: RunStore, command: str) -> None:
     """Write comparison.json: what is compared, under which conventions, on what.
 
     It is there before the first run, so that a report can be made of whatever a killed command has finished.
     """
-    store.folder.mkdir(parents=True, exist_ok=True)
     write_json(
         store.folder / "comparison.json",
         {

@@ -11,7 +11,7 @@ def conventions(settings: CompareSettings) -> dict[str, str]:
     """Return named sentences in the order in which a report prints them."""
     spaces = ", ".join(settings.spaces)
     sentences = {
-        "Radius of training": "Each method's rho lives where its paper puts it: "
+        "Radius of training": "What rho bounds in each method: "
         + "; ".join(f"{name}: {METHODS[name].radius_convention}" for name in method_names() if name in settings.methods)
         + ". The column 'perturbation norm' is the weight-space norm of what was really perturbed, mean over steps.",
         "Radius of measurement": "Sharpness is the increase of the loss when the weights move by a Frobenius norm "
@@ -22,11 +22,11 @@ def conventions(settings: CompareSettings) -> dict[str, str]:
         "Gauge": "Curvature in (A, B) depends on how a product is split into factors; the lora space is taken in the "
         "balanced gauge A A^T = B^T B of every layer. Full-space values do not depend on it.",
         "Reduction": "Losses are means over completion tokens (prompts are masked), over unequal batches too.",
-        "Data": f"Sharpness is measured on the first {settings.measure_examples} training examples; scores and "
-        "evaluation loss on the test split; curves on the validation split.",
+        "Data": f"Sharpness is measured on at most {settings.measure_examples} training examples, the first "
+        "ones, the same for every method; other examples give other values, by a factor of two or so at sixteen, "
+        "and no interval covers that. Scores and evaluation loss are taken on the test split, curves on validation.",
         "Evaluation": "Auxiliary adapters are off in every evaluation, measurement and export.",
-        "Pairing": "Equal seeds share data order and the primary adapter's start across methods; "
-        "hyper-parameters are those calibrated with plain LoRA.",
+        "Pairing": "Equal seeds share data order and the primary adapter's start across methods. " + _recipe(settings),
         "Cost": "A method's cost is its step in plain gradients (forward and backward pass of the primary adapter "
         "alone), timed in turn during the same training, over the baseline's. Milliseconds are the median over all "
         "steps, without evaluations, and carry whatever else the machine was doing.",
@@ -36,3 +36,13 @@ def conventions(settings: CompareSettings) -> dict[str, str]:
             del sentences[name]
         sentences["Data"] = "Scores and evaluation loss are taken on the test split; curves on the validation split."
     return sentences
+
+
+def _recipe(settings: CompareSettings) -> str:
+    changed = [name for name in ("steps", "batch_size", "learning_rate") if getattr(settings, name) is not None]
+    if changed:
+        return f"All methods share one recipe, with {', '.join(changed)} set by hand; radii are each method's own."
+    return (
+        "All methods share the task's recipe (steps, batch size, learning rate), which was calibrated with plain LoRA "
+        "alone; radii are each method's own and were not tuned on the task."
+    )

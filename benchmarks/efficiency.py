@@ -23,11 +23,13 @@ from peft import LoraConfig, get_peft_model
 from rich.console import Console
 from rich.table import Table
 from torch import Tensor
+from transformers.utils import logging as transformers_logging
 
 from benchmarks import parsing
 from benchmarks.environment import environment, synchronize
 from benchmarks.errors import UsageError, nearest
 from benchmarks.models import load_model, locate_model
+from benchmarks.settings import OneLineParser
 from benchmarks.store import write_json
 from bilora import attach, build_optimizer, method_names
 
@@ -164,7 +166,7 @@ def measure(
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; returns its exit code (0: done, 2: bad input)."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.efficiency", description=__doc__.split("\n\n")[1])
+    parser = OneLineParser(prog="python -m benchmarks.efficiency", description=__doc__.split("\n\n")[1])
     parser.add_argument("--model", default="pocket-llama", help="shipped model or folder (default: %(default)s)")
     parser.add_argument("--methods", default="lora,lora-sam,bilora", help="methods to time (default: %(default)s)")
     parser.add_argument("--shape", default="16x64", help="batch size x tokens per row (default: %(default)s)")
@@ -172,9 +174,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--warm-up", default="5", help="rounds that are not counted (default: %(default)s)")
     parser.add_argument("--rank", default="8", help="LoRA rank; alpha is twice the rank (default: %(default)s)")
     parser.add_argument("--out", default=None, metavar="FILE.json", help="also write the records and the environment")
-    options = parser.parse_args(arguments)
     warnings.simplefilter("ignore", FutureWarning)
+    transformers_logging.disable_progress_bar()
     try:
+        options = parser.parse_args(arguments)
         values = _read(options)
         costs = measure(**values)
     except UsageError as error:
@@ -215,6 +218,8 @@ def _read(options: argparse.Namespace) -> dict[str, Any]:
     if not (cross and rows.isdigit() and tokens.isdigit() and int(rows) > 0 and int(tokens) > 1):
         raise UsageError(f"--shape: found {options.shape!r}; expected ROWSxTOKENS, for example 16x64")
     locate_model(options.model)
+    if options.out and not Path(options.out).absolute().parent.is_dir():
+        raise UsageError(f"--out: the folder of {options.out} does not exist; create it, or choose another")
     return values | {"batch_size": int(rows), "tokens": int(tokens)}
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ctypes
+import gc
 import os
 import platform
 import subprocess
@@ -55,30 +57,43 @@ def synchronize(device: torch.device) -> None:
 
 
 class PeakMemory:
-    """Peak memory since construction: device memory on CUDA, resident memory of the process on the CPU.
+    """Peak memory since construction.
 
-    The CPU figure includes the interpreter and the libraries (about 0.5 GB); compare differences, not ratios.
+    On CUDA this is the allocator's peak. On the CPU it is the resident memory of the process above what it held at
+    construction, after freed memory has been handed back to the system: libraries, and what earlier runs in the same
+    process left behind, do not count.
     """
 
     def __init__(self, device: torch.device) -> None:
         self._device = device
+        self._start = 0
         if device.type == "cuda":
             torch.cuda.reset_peak_memory_stats(device)
-        else:
-            # Linux resets the high-water mark of this process; elsewhere the peak since start is reported.
-            with suppress(OSError):
-                Path("/proc/self/clear_refs").write_text("5")
+            return
+        gc.collect()
+        # glibc keeps freed memory for itself until asked; other systems do not have the call.
+        with suppress(OSError, AttributeError):
+            ctypes.CDLL("libc.so.6").malloc_trim(0)
+        # Linux resets the high-water mark of this process; elsewhere it is the peak since the process began.
+        with suppress(OSError):
+            Path("/proc/self/clear_refs").write_text("5")
+        self._start = _resident_peak()
 
     def read(self) -> int:
         """Return the peak in bytes."""
         if self._device.type == "cuda":
             return torch.cuda.max_memory_allocated(self._device)
-        try:
-            status = Path("/proc/self/status").read_text()
-        except OSError:
-            import resource
+        return max(0, _resident_peak() - self._start)
 
-            # Kilobytes on Linux, bytes on macOS, which is the system without /proc.
-            return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        line = next(line for line in status.splitlines() if line.startswith("VmHWM"))
-        return int(line.split()[1]) * 1024
+
+def _resident_peak() -> int:
+    """Return the high-water mark of this process's resident memory, in bytes."""
+    try:
+        status = Path("/proc/self/status").read_text()
+    except OSError:
+        import resource
+
+        # Without /proc this is macOS, which counts in bytes.
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    line = next(line for line in status.splitlines() if line.startswith("VmHWM"))
+    return int(line.split()[1]) * 1024

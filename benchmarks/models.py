@@ -7,11 +7,13 @@ files is part of a run's key, so that a model that changes under an old name is 
 from __future__ import annotations
 
 import hashlib
+import os
 from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from safetensors import SafetensorError, safe_open
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
 from benchmarks.errors import UsageError, nearest
 
@@ -33,7 +35,8 @@ def locate_model(name: str) -> Path:
         UsageError: If the folder is missing, holds no model, no tokenizer or no safetensors weights.
     """
     folder = SHIPPED / name if name in shipped_models() else Path(name)
-    if not folder.is_dir():
+    # Path.is_dir raises for a name that is too long; this does not.
+    if not os.path.isdir(folder):
         shipped = shipped_models()
         raise UsageError(
             f"--model: {name!r} is neither a folder nor a shipped model{nearest(name, shipped)}; "
@@ -46,6 +49,13 @@ def locate_model(name: str) -> Path:
     ):
         if not any(folder.glob(pattern)):
             raise UsageError(f"--model: {folder} does not hold {what}; save the model with save_pretrained")
+    try:
+        AutoConfig.from_pretrained(folder, local_files_only=True)
+        for path in folder.glob("*.safetensors"):
+            with safe_open(path, framework="pt"):
+                pass  # opening reads and checks the header
+    except (OSError, ValueError, KeyError, SafetensorError) as error:
+        raise UsageError(f"--model: {folder} cannot be read: {' '.join(str(error).split())}") from None
     return folder
 
 

@@ -66,7 +66,10 @@ def text(raw: Any) -> str:
 
 def path(raw: Any) -> Path:
     """Read a path."""
-    return Path(text(raw)).expanduser()
+    try:
+        return Path(text(raw)).expanduser()
+    except RuntimeError:
+        raise ValueError("a path whose home folder exists") from None
 
 
 def choice(*allowed: str) -> Reader:

@@ -112,6 +112,7 @@ def _measurement(settings: CompareSettings) -> dict[str, Any] | None:
             bottom=settings.bottom,
             tolerance=settings.tolerance,
             max_products=settings.max_products,
+            ascent_steps=settings.ascent_steps,
         )
     except SpaceError as error:
         raise UsageError(f"--spaces: {error}") from None

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -18,7 +18,7 @@ import torch
 
 from analysis import FlatnessSettings, Objective, measure_flatness
 from benchmarks.encoding import Row, batches, encode_all
-from benchmarks.environment import environment
+from benchmarks.environment import PeakMemory, environment
 from benchmarks.models import load_model
 from benchmarks.progress import RunProgress
 from benchmarks.scoring import ScoredExample, score_examples
@@ -29,6 +29,7 @@ from benchmarks.training import EVALUATION_BATCH, TrainedRun, train
 
 # Examples at a time while measuring curvature: the graph of a gradient is kept, so this bounds the memory.
 MEASUREMENT_BATCH = 16
+_ALWAYS_IN_THE_ROW = ("full", "lora")
 
 
 class RunFailed(RuntimeError):
@@ -93,6 +94,7 @@ def _execute(
     spec: RunSpec, model_folder: Path, folder: Path, progress: RunProgress, clock: _Clock, started: str
 ) -> str | None:
     device = torch.device(spec.device)
+    memory = PeakMemory(device)
     model, tokenizer = load_model(model_folder, device=device)
     task = create_task(spec.task)
     rows = {split: encode_all(task.examples(split), tokenizer) for split in SPLITS}
@@ -107,6 +109,7 @@ def _execute(
             folder=folder / "trainer",
             update=progress.stage("training"),
         )
+    peak_memory_bytes = memory.read()
     shutil.rmtree(folder / "trainer", ignore_errors=True)
     trained.method.export(folder / "adapter")
     trained.model.eval()
@@ -121,7 +124,7 @@ def _execute(
                     measurement = _measure(spec, trained, rows["train"], pad_id, progress)
             except Exception as error:
                 problem = _one_line(error, spec)
-    row |= _training_columns(spec, trained) | _sharpness_columns(measurement)
+    row |= _training_columns(spec, trained) | {"peak_memory_bytes": peak_memory_bytes} | _sharpness_columns(measurement)
     write_json(folder / "history.json", trained.history)
     write_json(folder / "examples.json", [example.as_dict() for example in examples])
     if measurement is not None:
@@ -175,7 +178,7 @@ def _measure(
     spec: RunSpec, trained: TrainedRun, train_rows: list[Row], pad_id: int, progress: RunProgress
 ) -> dict[str, Any]:
     assert spec.measurement is not None
-    count = int(spec.measurement["examples"])
+    count = min(int(spec.measurement["examples"]), len(train_rows))
     settings = FlatnessSettings(**spec.measurement["flatness"])
     objective = Objective(trained.model, batches(train_rows[:count], size=MEASUREMENT_BATCH, pad_id=pad_id))
     flatness = measure_flatness(objective, trained.model, settings, on_progress=progress.stage("measuring"))
@@ -191,7 +194,6 @@ def _training_columns(spec: RunSpec, trained: TrainedRun) -> dict[str, Any]:
     return {
         "step_seconds": trained.step_seconds,
         "step_gradients": trained.step_gradients,
-        "peak_memory_bytes": trained.peak_memory_bytes,
         "gradient_evaluations": trained.method.gradient_evaluations,
         # A method that logs no perturbation makes none.
         "perturbation_norm": means["perturbation_norm"] or 0.0,
@@ -201,10 +203,16 @@ def _training_columns(spec: RunSpec, trained: TrainedRun) -> dict[str, Any]:
 
 
 def _sharpness_columns(measurement: dict[str, Any] | None) -> dict[str, Any]:
+    """Return the columns of every space that was measured, and those of full and lora in any case, empty if not."""
+    measured: dict[str, Any] = measurement["spaces"] if measurement else {}
     columns: dict[str, Any] = {}
-    for space, values in (measurement or {"spaces": {}})["spaces"].items():
-        for name, pairs in (("lambda_max", values["top"]), ("lambda_min", values["bottom"])):
-            columns[f"{name}_{space}"] = pairs[0]["value"] if pairs else None
-        columns[f"worst_case_{space}"] = values["worst_case"]["increase"]
-        columns[f"average_case_{space}"] = values["average_case"]["increase"]
+    for space in dict.fromkeys((*_ALWAYS_IN_THE_ROW, *measured)):
+        values = measured.get(space, {})
+        for name, end in (("lambda_max", "top"), ("lambda_min", "bottom")):
+            pairs: Sequence[dict[str, Any]] = values.get(end) or ({},)
+            pair = pairs[0]
+            columns[f"{name}_{space}"] = pair.get("value")
+            columns[f"{name}_residual_{space}"] = pair.get("residual")
+        for name in ("worst_case", "average_case"):
+            columns[f"{name}_{space}"] = (values.get(name) or {}).get("increase")
     return columns

@@ -16,6 +16,9 @@ import yaml
 
 from benchmarks import parsing
 from benchmarks.errors import UsageError, nearest
+from benchmarks.models import shipped_models
+from benchmarks.tasks import TASKS
+from bilora.methods import METHODS
 
 
 def setting(default: Any, reader: parsing.Reader, help_text: str, *, metavar: str = "N") -> Any:
@@ -66,7 +69,7 @@ class CompareSettings:
     )
     dropout: float = setting(0.0, parsing.number(minimum=0, maximum=0.99), "LoRA dropout", metavar="X")
     evaluations: int = setting(6, parsing.integer(minimum=0), "validation losses taken during training")
-    evaluation_examples: int = setting(96, parsing.integer(minimum=1), "examples of each of them")
+    evaluation_examples: int = setting(64, parsing.integer(minimum=1), "examples of each of them")
     test_examples: int | None = setting(
         None, parsing.optional(parsing.integer(minimum=1)), "test examples to score; none: all"
     )
@@ -95,6 +98,7 @@ class CompareSettings:
         "residual at which eigenvalues stop, relative to the largest",
         metavar="X",
     )
+    ascent_steps: int = setting(10, parsing.integer(minimum=1), "steps of projected ascent for the worst case")
     max_products: int = setting(60, parsing.integer(minimum=1), "Hessian products per space at most")
     device: str = setting("auto", parsing.choice("auto", "cpu", "cuda"), "auto, cpu or cuda", metavar="NAME")
     threads: int | None = setting(
@@ -102,10 +106,11 @@ class CompareSettings:
     )
 
 
-class _Parser(argparse.ArgumentParser):
+class OneLineParser(argparse.ArgumentParser):
     """An argument parser whose complaints are ours to word."""
 
     def error(self, message: str) -> NoReturn:
+        """Raise what argparse would have printed with the usage and ended the process for."""
         raise UsageError(message)
 
 
@@ -132,13 +137,13 @@ def read_settings(arguments: Sequence[str]) -> tuple[CompareSettings, bool]:
     return CompareSettings(**values), print_config
 
 
-def _build_parser() -> _Parser:
-    parser = _Parser(
+def _build_parser() -> OneLineParser:
+    parser = OneLineParser(
         prog="python -m benchmarks.compare",
-        description="Train each method under one protocol, score it, measure its sharpness in the LoRA space and in "
-        "the full weight space, and open one report. Finished runs are kept: the same command does what is missing.",
-        epilog="Any flag can stand in the YAML file as a key, with underscores. Radii are Frobenius norms of weight "
-        "changes; learning rates and norms have no unit; times are seconds.",
+        description="Train each method under one protocol, score it, measure its sharpness in the LoRA space and in\n"
+        "the full weight space, and write one report. Finished runs are kept: the same command does what is missing.",
+        epilog=_names() + "\n\nAny flag can stand in the YAML file as a key, with underscores.",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
         argument_default=argparse.SUPPRESS,
     )
@@ -154,6 +159,17 @@ def _build_parser() -> _Parser:
             _flag(entry.name), metavar=entry.metadata["metavar"], help=f"{entry.metadata['help']} (default: {shown})"
         )
     return parser
+
+
+def _names() -> str:
+    """List methods with their options, and tasks, as the head of this command's help ends."""
+    lines = ["methods, and what --options can set for them:"]
+    for name, method in METHODS.items():
+        lines.append(f"  {name}: {method.summary}")
+        for entry in fields(method.options_class):
+            default = "none" if entry.default is None else entry.default
+            lines.append(f"    {name}.{entry.name}: {entry.metadata['help']} (default: {default})")
+    return "\n".join([*lines, f"\ntasks: {', '.join(TASKS)}", f"models: {', '.join(shipped_models())}"])
 
 
 def _flag(name: str) -> str:

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import json
 import os
+import platform
 import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -47,13 +48,29 @@ class RunStore:
         Raises:
             UsageError: If the folder or its nearest existing parent is not a writable folder.
         """
-        existing = self.folder.absolute()
-        while not existing.exists():
-            existing = existing.parent
+        try:
+            existing = self.runs.absolute()
+            while not existing.exists():
+                existing = existing.parent
+        except OSError as error:
+            raise UsageError(f"--out: {self.folder} cannot be used: {error.strerror}; choose another folder") from None
         if not existing.is_dir():
             raise UsageError(f"--out: {existing} is a file; expected a folder that can be written")
         if not os.access(existing, os.W_OK | os.X_OK):
             raise UsageError(f"--out: {existing} cannot be written; choose another folder")
+
+    def create(self) -> None:
+        """Create the output folder.
+
+        Raises:
+            UsageError: If the system refuses, for example on a read-only or special file system.
+        """
+        try:
+            self.runs.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise UsageError(
+                f"--out: {self.folder} cannot be created: {error.strerror}; choose another folder"
+            ) from None
 
     def is_complete(self, key: str) -> bool:
         """Whether the run of this key is finished."""
@@ -62,10 +79,8 @@ class RunStore:
     @contextmanager
     def writing(self, key: str) -> Iterator[Path]:
         """Yield a folder to write a run into; it becomes the run's folder when the block ends without an error."""
-        self.runs.mkdir(parents=True, exist_ok=True)
-        unfinished = self.runs / f"{_UNFINISHED}{key}"
-        shutil.rmtree(unfinished, ignore_errors=True)
-        unfinished.mkdir()
+        unfinished = self.runs / f"{_UNFINISHED}{platform.node()}-{os.getpid()}-{key}"
+        unfinished.mkdir(parents=True)
         try:
             yield unfinished
         except BaseException:
@@ -79,9 +94,12 @@ class RunStore:
         (self.failed / f"{key}.json").unlink(missing_ok=True)
 
     def remove_unfinished(self) -> None:
-        """Remove what killed commands left behind."""
-        for folder in self.runs.glob(f"{_UNFINISHED}*"):
-            shutil.rmtree(folder, ignore_errors=True)
+        """Remove what killed commands on this machine left behind; a command that is still running keeps its own."""
+        prefix = f"{_UNFINISHED}{platform.node()}-"
+        for folder in self.runs.glob(f"{prefix}*"):
+            process = folder.name.removeprefix(prefix).split("-", 1)[0]
+            if not _is_running(process):
+                shutil.rmtree(folder, ignore_errors=True)
 
     def record_failure(self, spec: RunSpec, *, stage: str, message: str, details: str) -> Path:
         """Note why a run failed, so that the report can mark the hole; returns the file with the details."""
@@ -90,6 +108,11 @@ class RunStore:
         path = self.failed / f"{spec.key}.json"
         write_json(path, record | {"details": details, "time": now()})
         return path
+
+    def problem(self, key: str) -> str | None:
+        """Return why a finished run could not be measured, or None."""
+        failure = json.loads((self.runs / key / "run.json").read_text()).get("failure")
+        return str(failure["message"]) if failure else None
 
     def row(self, key: str) -> dict[str, Any]:
         """Return the flat record of a finished run, the row of results.csv."""
@@ -104,6 +127,16 @@ class RunStore:
             write(partial, index=False)
             partial.replace(self.folder / name)
         return table
+
+
+def _is_running(process: str) -> bool:
+    try:
+        os.kill(int(process), 0)
+    except (ProcessLookupError, ValueError):
+        return False
+    except PermissionError:
+        return True
+    return True
 
 
 def now() -> str:

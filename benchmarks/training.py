@@ -24,7 +24,7 @@ from transformers.trainer_callback import PrinterCallback
 
 from analysis import Objective
 from benchmarks.encoding import PaddedBatch, Row, batches
-from benchmarks.environment import PeakMemory, synchronize
+from benchmarks.environment import synchronize
 from benchmarks.progress import Update
 from benchmarks.spec import RunSpec
 from bilora import Method, SharpnessTrainer, create_method
@@ -51,7 +51,6 @@ class TrainedRun:
         step_seconds: Median wall-clock time of an optimizer step.
         step_gradients: Median ratio of a step's time to that of one plain gradient over as many examples, taken
             just before it: forward and backward pass of the primary adapter alone, no optimizer.
-        peak_memory_bytes: Peak during training, see `benchmarks.environment.PeakMemory`.
     """
 
     model: Any
@@ -59,7 +58,6 @@ class TrainedRun:
     history: list[dict[str, float]]
     step_seconds: float
     step_gradients: float
-    peak_memory_bytes: int
 
 
 class _Recorder(TrainerCallback):
@@ -175,7 +173,6 @@ def train(
     )
     trainer.add_callback(recorder)
     trainer.remove_callback(PrinterCallback)
-    memory = PeakMemory(torch.device(spec.device))
     trainer.train()
     return TrainedRun(
         model=trainer.model,
@@ -183,7 +180,6 @@ def train(
         history=sorted(recorder.history, key=lambda record: record["step"]),
         step_seconds=statistics.median(recorder.seconds),
         step_gradients=statistics.median(recorder.ratios),
-        peak_memory_bytes=memory.read(),
     )
 
 

@@ -129,8 +129,7 @@ class AdapterPair:
 
     Args:
         model: PEFT model whose active adapter is the primary.
-        auxiliary_rank: Rank of the auxiliary; None takes the primary's. Its alpha follows, so that both have
-            the same scaling s.
+        auxiliary_rank: Rank of the auxiliary; None takes the primary's. Every layer's scaling s is the primary's.
 
     The auxiliary starts at B = 0 as every LoRA adapter does. Its A is drawn from a generator of its own, seeded
     from the global seed: the global random stream, and with it data order and dropout, is the one that plain
@@ -148,6 +147,7 @@ class AdapterPair:
         with torch.random.fork_rng():
             torch.manual_seed((torch.initial_seed() + _AUXILIARY_SEED_OFFSET) % 2**63)
             model.add_adapter(AUXILIARY, _auxiliary_config(config, rank=auxiliary_rank))
+        _share_scaling(model, self.primary_name)
         self.primary = lora_factors(model, self.primary_name)
         self.auxiliary = lora_factors(model, AUXILIARY)
         self.activate_both()
@@ -162,7 +162,13 @@ class AdapterPair:
 
     @contextmanager
     def auxiliary_off(self) -> Iterator[None]:
-        """Run the model with the primary adapter alone; both are active again afterwards."""
+        """Run the model with the primary adapter alone; both are active again afterwards.
+
+        Nests: inside another such context nothing changes, and the outermost one switches the auxiliary on again.
+        """
+        if AUXILIARY not in self.model.active_adapters:
+            yield
+            return
         _set_active(self.model, [self.primary_name])
         try:
             yield
@@ -186,11 +192,10 @@ class AdapterPair:
 
 
 def _auxiliary_config(primary: LoraConfig, *, rank: int | None) -> LoraConfig:
-    """The auxiliary is plain LoRA on the primary's layers, with the primary's scaling."""
-    rank = primary.r if rank is None else rank
+    """The auxiliary is plain LoRA on the primary's layers."""
     return LoraConfig(
-        r=rank,
-        lora_alpha=primary.lora_alpha * rank / primary.r,
+        r=primary.r if rank is None else rank,
+        lora_alpha=primary.lora_alpha,
         lora_dropout=0.0,
         target_modules=primary.target_modules,
         exclude_modules=primary.exclude_modules,
@@ -198,6 +203,13 @@ def _auxiliary_config(primary: LoraConfig, *, rank: int | None) -> LoraConfig:
         layers_pattern=primary.layers_pattern,
         task_type=primary.task_type,
     )
+
+
+def _share_scaling(model: PeftModel, primary: str) -> None:
+    """Give the auxiliary the primary's scaling in every layer, whatever ranks, patterns or rsLoRA made of it."""
+    for module in model.modules():
+        if isinstance(module, LoraLayer) and AUXILIARY in module.scaling:
+            module.scaling[AUXILIARY] = module.scaling[primary]
 
 
 def _set_active(model: PeftModel, adapters: list[str]) -> None:

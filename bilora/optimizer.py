@@ -38,6 +38,10 @@ def build_optimizer(
     groups = method.parameter_groups(learning_rate=lr, weight_decay=weight_decay)
     optimizer = optimizer_class(groups, lr=lr, **optimizer_options)  # type: ignore[call-arg]
 
+    # A fused optimizer would have a gradient scaler leave unscaling to its kernel, behind the clip, and would be
+    # called on steps that overflow; told that it cannot, the scaler unscales first and skips such steps.
+    optimizer._step_supports_amp_scaling = False  # type: ignore[attr-defined]
+
     def clip(optimizer: Optimizer, _args: Any, _kwargs: Any) -> None:
         for group in optimizer.param_groups:
             name = "auxiliary_grad_norm" if group.get("maximize") else "grad_norm"

@@ -60,6 +60,11 @@ class SharpnessMixin(Trainer if TYPE_CHECKING else object):  # type: ignore[misc
             self.method = method
         else:
             self.method = create_method(method, **(method_options or {}))
+        if (kwargs.get("optimizers") or (None, None))[0] is not None:
+            raise ValueError(
+                f"optimizers: a ready optimizer would not train method {self.method.name!r}; leave it out (args.optim "
+                "and args.learning_rate choose one), or use bilora.build_optimizer in a loop of your own"
+            )
         self._window: list[tuple[dict[str, Any], Any, list[Tensor]]] = []
         self._window_open = False
         if args is not None:

@@ -23,7 +23,16 @@ from peft import LoraConfig, PeftModel
 from torch import Tensor, nn
 
 from bilora.adapters import AdapterPair
-from bilora.methods.base import Method, MethodError, MethodOptions, option
+from bilora.methods.base import (
+    Method,
+    MethodError,
+    MethodOptions,
+    nonnegative,
+    one_of,
+    option,
+    optional,
+    positive_integer,
+)
 
 CLIP_SCHEMES = ("global", "per-layer", "none")
 # Scaling rounds every entry; a product that should lie on the sphere may then stand out of it by about one
@@ -35,20 +44,18 @@ _MARGIN = 1e-6
 class BiLoraOptions(MethodOptions):
     """Options of Bi-LoRA."""
 
-    rho: float = option(0.05, "radius: sqrt(sum over layers of ||s B2 A2||_F^2), in weight space (paper: 0.05 or 0.1)")
-    auxiliary_rank: int | None = option(None, "rank of the auxiliary adapter; none takes the primary's")
-    auxiliary_learning_rate: float | None = option(
-        None, "peak learning rate of the ascent, on the primary's schedule; none takes the primary's"
+    rho: float = option(
+        0.05, nonnegative, "radius: sqrt(sum over layers of ||s B2 A2||_F^2), in weight space (paper: 0.05 or 0.1)"
     )
-    clip: str = option("global", "projection after a step: global (one ball), per-layer (a ball each), none")
-
-    def __post_init__(self) -> None:
-        """Refuse values outside their range."""
-        self.require_at_least_zero("rho", "auxiliary_learning_rate")
-        if self.auxiliary_rank is not None and self.auxiliary_rank < 1:
-            raise MethodError(f"option auxiliary_rank is {self.auxiliary_rank}; expected an integer >= 1")
-        if self.clip not in CLIP_SCHEMES:
-            raise MethodError(f"option clip is {self.clip!r}; expected one of {', '.join(CLIP_SCHEMES)}")
+    auxiliary_rank: int | None = option(
+        None, optional(positive_integer), "rank of the auxiliary adapter; none takes the primary's"
+    )
+    auxiliary_learning_rate: float | None = option(
+        None,
+        optional(nonnegative),
+        "peak learning rate of the ascent, on the primary's schedule; none: the primary's",
+    )
+    clip: str = option("global", one_of(*CLIP_SCHEMES), "projection after a step: global (one ball), per-layer, none")
 
 
 class BiLora(Method):

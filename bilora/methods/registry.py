@@ -38,7 +38,7 @@ def create_method(name: str, **options: Any) -> Method:
             raise MethodError(f"method {name!r} has no option {key!r}{_nearest(key, known)}; its options: {listing}")
     try:
         return cls(cls.options_class(**options))
-    except (MethodError, TypeError) as error:
+    except MethodError as error:
         raise MethodError(f"method {name!r}: {error}") from None
 
 

@@ -16,18 +16,14 @@ from peft import LoraConfig, PeftModel
 from torch import nn
 
 from bilora.adapters import displacement_norm, lora_factors
-from bilora.methods.base import Method, MethodOptions, Replay, option, parameters_restored
+from bilora.methods.base import Method, MethodOptions, Replay, nonnegative, option, parameters_restored
 
 
 @dataclass(frozen=True, kw_only=True)
 class LoraSamOptions(MethodOptions):
     """Options of LoRA-SAM."""
 
-    rho: float = option(0.01, "radius: L2 norm of the step over all A and B together (paper: 0.01 or 0.05)")
-
-    def __post_init__(self) -> None:
-        """Refuse a negative radius."""
-        self.require_at_least_zero("rho")
+    rho: float = option(0.01, nonnegative, "radius: L2 norm of the step over all A and B (paper: 0.01 or 0.05)")
 
 
 class LoraSam(Method):
@@ -58,8 +54,10 @@ class LoraSam(Method):
         norm = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(gradients)).float())
         # A zero gradient has no direction: the step is then zero, not a division by zero.
         step = torch.where(norm > 0, self.options.rho / norm, torch.zeros_like(norm))
-        before = [(f.A.detach().clone(), f.B.detach().clone()) for f in self._factors]
-        with parameters_restored(perturbed):
+        with parameters_restored(perturbed) as saved:
+            copies = {id(p): copy for p, copy in zip(perturbed, saved, strict=True)}
+            # A factor without a gradient is not moved and stands for itself.
+            before = [(copies.get(id(f.A), f.A.detach()), copies.get(id(f.B), f.B.detach())) for f in self._factors]
             torch._foreach_add_(perturbed, list(torch._foreach_mul(gradients, step)))
             self.means.add("perturbation_norm", displacement_norm(self._factors, before))
             with torch.enable_grad():

@@ -52,6 +52,8 @@ def test_records_name_paths_and_ratios(tmp_path: Path, capsys: pytest.CaptureFix
         (["--shape", "16"], "--shape: found '16'; expected ROWSxTOKENS"),
         (["--rounds", "1"], "--rounds: found '1'; expected a whole number of at least 2"),
         (["--model", "nowhere"], "--model: 'nowhere'"),
+        (["--bogus"], "unrecognized arguments: --bogus"),
+        (["--out", "/nowhere/x.json"], "--out: the folder of /nowhere/x.json does not exist"),
     ],
 )
 def test_bad_flags(flags: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:

@@ -46,8 +46,14 @@ def test_incomplete_folders_are_refused(tmp_path: Path, missing: str, message: s
 def test_unknown_names_and_broken_files(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="did you mean 'pocket-llama'"):
         locate_model("poket-llama")
+    with pytest.raises(UsageError, match="is neither a folder nor a shipped model"):
+        locate_model("x" * 300)
+    folder = save_tiny_model(tmp_path / "broken")
+    (folder / "model.safetensors").write_text("junk")
+    with pytest.raises(UsageError, match=r"--model: .* cannot be read: .*header"):
+        locate_model(str(folder))
     folder = save_tiny_model(tmp_path / "m")
-    (folder / "config.json").write_text("{}")
+    (folder / "config.json").write_text('{"model_type": "t5"}')
     with pytest.raises(UsageError, match=r"--model: .* cannot be loaded as a causal language model") as error:
         load_model(folder, device=torch.device("cpu"))
     assert "\n" not in str(error.value)

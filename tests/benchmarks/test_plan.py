@@ -53,7 +53,10 @@ def test_defaults_of_a_method_are_part_of_its_key() -> None:
             "expected one or more different names",
         ),
         ({"top": 9, "max_products": 5}, "max_products is 5; expected at least 10"),
-        ({"options": {"bilora": {"rho": -1}}}, "--options: method 'bilora': option rho is -1; expected a number >= 0"),
+        (
+            {"options": {"bilora": {"rho": -1}}},
+            "--options: method 'bilora': option rho is -1; expected a finite number >= 0",
+        ),
         ({"options": {"bilora": {"roh": 1}}}, "did you mean 'rho'?"),
         ({"options": {"lorasam": {"rho": 1}}}, "--options: method 'lorasam' is not compared, did you mean 'lora-sam'?"),
         ({"baseline": "bilora", "methods": ("lora",)}, "--baseline: 'bilora' is not among --methods lora"),

@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import json
 import os
+import platform
+import subprocess
 from dataclasses import replace
 from pathlib import Path
 
@@ -36,14 +38,22 @@ def test_a_run_appears_whole_or_not_at_all(tmp_path: Path) -> None:
     assert store.row("k") == {"score": 1.0}
 
 
-def test_leftovers_of_a_kill_are_removed_and_finished_runs_kept(tmp_path: Path) -> None:
+def test_leftovers_of_a_kill_are_removed_and_all_else_kept(tmp_path: Path) -> None:
     store = RunStore(tmp_path)
     finish(store, "done")
-    generator = store.writing("killed")
-    (generator.__enter__() / "run.json").write_text("{")
-    assert not store.is_complete("killed")
-    store.remove_unfinished()
-    assert [p.name for p in store.runs.iterdir()] == ["done"]
+    # A process that has ended, and has been waited for, is gone.
+    ended = subprocess.Popen(["true"])
+    ended.wait()
+    leftover = store.runs / f".unfinished-{platform.node()}-{ended.pid}-killed"
+    elsewhere = store.runs / f".unfinished-another-machine-{ended.pid}-running"
+    for folder in (leftover, elsewhere):
+        folder.mkdir()
+        (folder / "run.json").write_text("{")
+    with store.writing("mine"):
+        assert not store.is_complete("killed")
+        store.remove_unfinished()
+        kept = {p.name for p in store.runs.iterdir()}
+        assert kept == {elsewhere.name, f".unfinished-{platform.node()}-{os.getpid()}-mine", "done"}
 
 
 def test_a_second_writer_does_not_overwrite(tmp_path: Path) -> None:
@@ -87,6 +97,13 @@ def test_unwritable_output_is_refused_before_anything_is_made(tmp_path: Path, mo
     (tmp_path / "file").write_text("")
     with pytest.raises(UsageError, match="is a file; expected a folder"):
         RunStore(tmp_path / "file" / "out").check_writable()
+    with pytest.raises(UsageError, match="cannot be used: File name too long"):
+        RunStore(tmp_path / ("x" * 300)).check_writable()
+    (tmp_path / "runs").write_text("")
+    with pytest.raises(UsageError, match="runs is a file"):
+        RunStore(tmp_path).check_writable()
+    with pytest.raises(UsageError, match=r"--out: /proc/x cannot be created"):
+        RunStore(Path("/proc/x")).create()
     # The test may run as root, who may write anywhere; ask for the answer that a user would get.
     monkeypatch.setattr(os, "access", lambda path, mode: False)
     with pytest.raises(UsageError, match=r"--out: .* cannot be written"):

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from typing import Any
 
 import pytest
 import torch
@@ -82,6 +83,23 @@ def test_auxiliary_of_another_rank_keeps_the_scaling(rank: int) -> None:
     pair = AdapterPair(get_peft_model(tiny_llama(), lora_config()), auxiliary_rank=rank)
     assert {f.A.shape[0] for f in pair.auxiliary} == {rank}
     assert {f.scaling for f in pair.auxiliary} == {f.scaling for f in pair.primary} == {2.0}
+
+
+@pytest.mark.parametrize(
+    "config", [{"use_rslora": True}, {"alpha_pattern": {"q_proj": 1}}, {"rank_pattern": {"q_proj": 2}}]
+)
+def test_auxiliary_takes_the_primarys_scaling_layer_by_layer(config: dict[str, Any]) -> None:
+    pair = AdapterPair(get_peft_model(tiny_llama(), lora_config(**config)))
+    assert [f.scaling for f in pair.auxiliary] == [f.scaling for f in pair.primary]
+
+
+def test_evaluation_nests() -> None:
+    model, method = attached("bilora")
+    with method.evaluation():
+        with method.evaluation():
+            pass
+        assert model.active_adapters == ["default"]
+    assert model.active_adapters == ["default", AUXILIARY]
 
 
 def test_exported_adapter_loads_where_only_peft_is_imported(tmp_path) -> None:

@@ -33,3 +33,25 @@ def test_groups_differ_in_direction_rate_and_decay() -> None:
     primary, auxiliary = build_optimizer(method, lr=0.1, weight_decay=0.2).param_groups
     assert (primary["lr"], primary["weight_decay"], primary["maximize"]) == (0.1, 0.2, False)
     assert (auxiliary["lr"], auxiliary["weight_decay"], auxiliary["maximize"]) == (0.5, 0.0, True)
+
+
+def test_a_gradient_scaler_unscales_before_the_clip_also_with_a_fused_optimizer() -> None:
+    norms = []
+    for scale in (1.0, 65536.0):
+        model, method = attached("bilora")
+        optimizer = build_optimizer(method, lr=1e-3, fused=True)
+        scaler = torch.amp.GradScaler("cpu", init_scale=scale)
+        scaler.scale(model(**as_batch(examples())).loss).backward()
+        scaler.step(optimizer)
+        norms.append(method.means.pop()["grad_norm"])
+    assert norms[1] == pytest.approx(norms[0], rel=1e-4)
+
+
+def test_a_step_that_overflows_is_skipped_with_its_hooks() -> None:
+    model, method = attached("bilora")
+    optimizer = build_optimizer(method, lr=1e-3, fused=True)
+    scaler = torch.amp.GradScaler("cpu")
+    scaler.scale(model(**as_batch(examples())).loss).backward()
+    next(p for p in model.parameters() if p.grad is not None).grad.fill_(float("inf"))
+    scaler.step(optimizer)
+    assert method.means.pop() == {}

@@ -207,3 +207,12 @@ def test_checkpoints_of_others_are_refused(tmp_path: Path) -> None:
     lora.train()
     with pytest.raises(ValueError, match="auxiliary factor"):
         trainer(tmp_path / "d", "bilora").train(resume_from_checkpoint=str(tmp_path / "c" / "checkpoint-3"))
+
+
+def test_a_ready_optimizer_is_refused(tmp_path: Path) -> None:
+    model = tiny_llama()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    with pytest.raises(ValueError, match="a ready optimizer would not train method 'bilora'"):
+        SharpnessTrainer(
+            model, TrainingArguments(output_dir=str(tmp_path)), peft_config=lora_config(), optimizers=(optimizer, None)
+        )

@@ -129,8 +129,20 @@ def test_a_failing_measurement_keeps_the_training(
     monkeypatch.setattr(run, "measure_flatness", failing)
     assert compare.main(arguments(tmp_path, "--methods", "lora")) == 1
     assert "is trained and scored, not measured: the loss is not deterministic" in capsys.readouterr().err
-    assert pd.read_csv(tmp_path / "out" / "results.csv")["score"].notna().all()
+    row = pd.read_csv(tmp_path / "out" / "results.csv").iloc[0]
+    assert row["score"] >= 0
+    assert row[["lambda_max_full", "worst_case_lora"]].isna().all()
     assert "the loss is not deterministic" in (tmp_path / "out" / "report" / "index.html").read_text()
+
+
+def test_a_missing_measurement_is_said_again(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save_tiny_model(tmp_path / "model")
+    monkeypatch.setattr(run, "measure_flatness", lambda *a, **k: (_ for _ in ()).throw(AnalysisError("no loss")))
+    flags = arguments(tmp_path, "--methods", "lora")
+    assert compare.main(flags) == compare.main(flags) == 1
+    assert capsys.readouterr().err.count("not measured: no loss") == 2
 
 
 def start(folder: Path) -> subprocess.Popen[bytes]:

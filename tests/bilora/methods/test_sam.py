@@ -77,6 +77,7 @@ def test_logged_norm_is_the_weight_space_change() -> None:
 def test_a_zero_gradient_is_no_division_by_zero() -> None:
     model, method = attached("lora-sam", rho=0.1)
     batch = as_batch(examples())
+    before = primary_state(model)
 
     def forward_backward() -> torch.Tensor:
         loss = 0.0 * model(**batch).loss
@@ -85,4 +86,6 @@ def test_a_zero_gradient_is_no_division_by_zero() -> None:
 
     method.gradients(forward_backward)
     assert all(torch.isfinite(p.grad).all() for p in model.parameters() if p.grad is not None)
-    assert primary_state(model).keys()
+    after = primary_state(model)
+    assert all(torch.equal(after[name], before[name]) for name in before)
+    assert method.means.pop()["perturbation_norm"] == 0.0
