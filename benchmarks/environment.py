@@ -59,18 +59,18 @@ def synchronize(device: torch.device) -> None:
 class PeakMemory:
     """Peak memory since construction.
 
-    On CUDA this is the allocator's peak. On the CPU it is the resident memory of the process above what it held at
-    construction, after freed memory has been handed back to the system: libraries, and what earlier runs in the same
-    process left behind, do not count.
+    On CUDA it is the allocator's, on the CPU the resident memory of the process; in both cases above what was held at
+    construction, after freed memory has been handed back: libraries, and what earlier runs in the same process left
+    behind, do not count.
     """
 
     def __init__(self, device: torch.device) -> None:
         self._device = device
-        self._start = 0
+        gc.collect()
         if device.type == "cuda":
             torch.cuda.reset_peak_memory_stats(device)
+            self._start = torch.cuda.memory_allocated(device)
             return
-        gc.collect()
         # glibc keeps freed memory for itself until asked; other systems do not have the call.
         with suppress(OSError, AttributeError):
             ctypes.CDLL("libc.so.6").malloc_trim(0)
@@ -82,7 +82,7 @@ class PeakMemory:
     def read(self) -> int:
         """Return the peak in bytes."""
         if self._device.type == "cuda":
-            return torch.cuda.max_memory_allocated(self._device)
+            return torch.cuda.max_memory_allocated(self._device) - self._start
         return max(0, _resident_peak() - self._start)
 
 

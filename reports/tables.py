@@ -31,13 +31,14 @@ def comparison_table(rows: tuple[ComparisonRow, ...], baseline: str) -> Table:
         Column(
             title="Cost",
             unit=f"× {reference}",
-            definition=f"Time of one optimizer step relative to {reference} on the same task and seed.",
+            definition=f"Time of one optimizer step relative to {reference} on the same task and seed, each taken in "
+            "plain gradients timed beside it.",
         ),
         Column(title="Gradients", unit="count", definition="Gradient evaluations of the whole training run."),
         Column(
             title="Peak memory",
             unit="GiB",
-            definition="Largest memory use of the run, as the run recorded it.",
+            definition="Largest memory use of training, above what the process held before it.",
         ),
         Column(
             title="‖ΔW‖ perturbed",
