@@ -15,7 +15,7 @@ from pathlib import Path
 
 import torch
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 from transformers.utils import logging as transformers_logging
 
 from benchmarks.conventions import conventions
@@ -132,20 +132,26 @@ def report(specs: Sequence[RunSpec], *, store: RunStore, console: Console) -> No
 
 
 def _print_summary(specs: Sequence[RunSpec], store: RunStore, console: Console) -> None:
+    # Column of the results -> how it is printed; headings are short enough for a terminal of 80 columns.
     columns = {
-        "score": "{:.1%}",
-        "train_score": "{:.1%}",
-        "eval_loss": "{:.3f}",
-        "generalization_gap": "{:.3f}",
-        "step_seconds": "{:.3f}",
-        "lambda_max_full": "{:.3g}",
-        "lambda_max_lora": "{:.3g}",
+        "score": ("score", "{:.1%}"),
+        "train_score": ("train", "{:.1%}"),
+        "eval_loss": ("test loss", "{:.4f}"),
+        "step_gradients": ("cost/step", "{:.2f}"),
+        "lambda_max_full": ("λmax full", "{:.3g}"),
+        "lambda_max_lora": ("λmax lora", "{:.3g}"),
     }
-    table = Table("method", "task", "seed", *columns, box=None, pad_edge=False)
+    names = [
+        Column(name, min_width=max(len(getattr(spec, name)) for spec in specs), no_wrap=True)
+        for name in ("method", "task")
+    ]
+    table = Table(*names, "seed", *(heading for heading, _ in columns.values()), box=None, pad_edge=False)
     for spec in specs:
         if store.is_complete(spec.key):
             row = store.row(spec.key)
-            values = [form.format(row[name]) if row.get(name) is not None else "-" for name, form in columns.items()]
+            values = [
+                form.format(row[name]) if row.get(name) is not None else "-" for name, (_, form) in columns.items()
+            ]
             table.add_row(spec.method, spec.task, str(spec.seed), *values)
         else:
             table.add_row(spec.method, spec.task, str(spec.seed), "failed", *["-"] * (len(columns) - 1))

@@ -1,8 +1,9 @@
 """Training methods behind one interface and one registry."""
 
-from bilora.methods.base import Method, MethodError, MethodOptions
+from bilora.methods.base import Method
 from bilora.methods.bilora import BiLora, BiLoraOptions
 from bilora.methods.lora import Lora
+from bilora.methods.options import MethodError, MethodOptions
 from bilora.methods.registry import METHODS, create_method, method_names
 from bilora.methods.sam import LoraSam, LoraSamOptions
 

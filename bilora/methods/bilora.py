@@ -23,8 +23,8 @@ from peft import LoraConfig, PeftModel
 from torch import Tensor, nn
 
 from bilora.adapters import AdapterPair
-from bilora.methods.base import (
-    Method,
+from bilora.methods.base import Method
+from bilora.methods.options import (
     MethodError,
     MethodOptions,
     nonnegative,

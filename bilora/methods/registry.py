@@ -5,9 +5,10 @@ from __future__ import annotations
 from difflib import get_close_matches
 from typing import Any
 
-from bilora.methods.base import Method, MethodError, option_names
+from bilora.methods.base import Method
 from bilora.methods.bilora import BiLora
 from bilora.methods.lora import Lora
+from bilora.methods.options import MethodError, option_names
 from bilora.methods.sam import LoraSam
 
 METHODS: dict[str, type[Method]] = {cls.name: cls for cls in (Lora, LoraSam, BiLora)}

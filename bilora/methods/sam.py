@@ -16,7 +16,8 @@ from peft import LoraConfig, PeftModel
 from torch import nn
 
 from bilora.adapters import displacement_norm, lora_factors
-from bilora.methods.base import Method, MethodOptions, Replay, nonnegative, option, parameters_restored
+from bilora.methods.base import Method, Replay, parameters_restored
+from bilora.methods.options import MethodOptions, nonnegative, option
 
 
 @dataclass(frozen=True, kw_only=True)
