@@ -137,7 +137,7 @@ def _print_summary(specs: Sequence[RunSpec], store: RunStore, console: Console) 
         "score": ("score", "{:.1%}"),
         "train_score": ("train", "{:.1%}"),
         "eval_loss": ("test loss", "{:.4f}"),
-        "step_gradients": ("cost/step", "{:.2f}"),
+        "step_gradients": ("cost", "{:.2f}"),
         "lambda_max_full": ("λmax full", "{:.3g}"),
         "lambda_max_lora": ("λmax lora", "{:.3g}"),
     }
