@@ -22,7 +22,7 @@ def test_rounds_are_interleaved_and_timed() -> None:
     seconds = time_steps(steps, rounds=3, warm_up=1, device=torch.device("cpu"))
     assert order == ["a", "b"] * 4
     assert [len(values) for values in seconds.values()] == [3, 3]
-    assert min(seconds["b"]) >= 0.02 > max(seconds["a"])
+    assert min(seconds["b"]) >= 0.02 > min(seconds["a"]) >= 0.001
 
 
 def test_records_name_paths_and_ratios(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -20,7 +20,8 @@ def test_peak_memory_sees_an_allocation_that_is_gone_again() -> None:
     block = torch.ones(64 * 2**20 // 4)
     block += 1
     del block
-    assert 64 * 2**20 <= memory.read() < 96 * 2**20
+    # The kernel adds up resident pages in batches, so the last few hundred kilobytes may be missing.
+    assert 60 * 2**20 < memory.read() < 96 * 2**20
     assert PeakMemory(torch.device("cpu")).read() < 16 * 2**20
 
 
