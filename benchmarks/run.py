@@ -194,7 +194,7 @@ def _training_columns(spec: RunSpec, trained: TrainedRun) -> dict[str, Any]:
     return {
         "step_seconds": trained.step_seconds,
         "step_gradients": trained.step_gradients,
-        "gradient_evaluations": trained.method.gradient_evaluations,
+        "gradient_evaluations": trained.method.cost.gradients,
         # A method that logs no perturbation makes none.
         "perturbation_norm": means["perturbation_norm"] or 0.0,
         "clip_active": means["clip_active"],

@@ -18,7 +18,7 @@ from functools import partial
 from typing import TYPE_CHECKING, cast
 
 import torch
-from peft import LoraConfig, PeftModel, get_peft_model
+from peft import LoraConfig, PeftConfig, PeftModel, get_peft_model
 from peft.tuners.lora import LoraLayer
 from torch import Tensor, nn
 
@@ -106,7 +106,7 @@ def displacement_norm(factors: Sequence[LoraFactors], before: Sequence[tuple[Ten
     return product_norms_squared(products).sum().sqrt()
 
 
-def attach_primary(model: nn.Module, config: LoraConfig | None) -> PeftModel:
+def attach_primary(model: nn.Module, config: PeftConfig | None) -> PeftModel:
     """Return `model` as a PEFT model with a trainable primary adapter.
 
     A model that already is a `PeftModel` is taken as it is (its active adapter is the primary) and `config`
@@ -120,7 +120,7 @@ def attach_primary(model: nn.Module, config: LoraConfig | None) -> PeftModel:
             raise ValueError("the model already carries a PEFT adapter; pass peft_config=None, or the plain model")
         return model
     if config is None:
-        raise ValueError("the model carries no adapter; pass a peft.LoraConfig as peft_config")
+        raise ValueError("the model carries no adapter; pass a configuration such as peft.LoraConfig as peft_config")
     return cast("PeftModel", get_peft_model(model, config))
 
 

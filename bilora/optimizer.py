@@ -23,6 +23,7 @@ def build_optimizer(
     weight_decay: float = 0.0,
     max_grad_norm: float = 1.0,
     optimizer_class: type[Optimizer] = AdamW,
+    total_steps: int | None = None,
     **optimizer_options: Any,
 ) -> Optimizer:
     """Build the optimizer of an attached method and hook the method into its step.
@@ -33,6 +34,7 @@ def build_optimizer(
         weight_decay: Decoupled weight decay of the primary group.
         max_grad_norm: L2 norm to which the gradient of each group is clipped; 0 switches clipping off.
         optimizer_class: Any torch optimizer that knows `maximize` (if the method ascends).
+        total_steps: How many steps the optimizer will take; only methods with a schedule of their own need it.
         **optimizer_options: Passed on, for example `betas` or `fused`.
     """
     groups = method.parameter_groups(learning_rate=lr, weight_decay=weight_decay)
@@ -41,16 +43,19 @@ def build_optimizer(
     # A fused optimizer would have a gradient scaler leave unscaling to its kernel, behind the clip, and would be
     # called on steps that overflow; told that it cannot, the scaler unscales first and skips such steps.
     optimizer._step_supports_amp_scaling = False  # type: ignore[attr-defined]
+    method.bind(optimizer, total_steps=total_steps)
 
-    def clip(optimizer: Optimizer, _args: Any, _kwargs: Any) -> None:
+    def before_step(optimizer: Optimizer, _args: Any, _kwargs: Any) -> None:
+        method.before_step()
         for group in optimizer.param_groups:
             name = "auxiliary_grad_norm" if group.get("maximize") else "grad_norm"
             method.means.add(name, clip_gradients(group["params"], max_grad_norm))
 
     def after_step(_optimizer: Optimizer, _args: Any, _kwargs: Any) -> None:
         method.after_step()
+        method.steps += 1
 
-    optimizer.register_step_pre_hook(clip)
+    optimizer.register_step_pre_hook(before_step)
     optimizer.register_step_post_hook(after_step)
     return optimizer
 

@@ -1,19 +1,20 @@
 """Drives a training method inside `transformers.Trainer`.
 
-`SharpnessMixin` overrides only public points of the Trainer (`training_step`, `create_optimizer`,
-`evaluation_loop`, `log`) and its checkpoint writers, so that it also fits `Seq2SeqTrainer` and other subclasses.
-Evaluations and exported adapters never see a method's auxiliary parts; checkpoints for resuming carry them.
+`SharpnessMixin` overrides only public points of the Trainer (`training_step`, `compute_loss`, `create_optimizer`,
+`create_scheduler`, `get_batch_samples`, `evaluation_loop`, `log`) and its checkpoint writers, so that it also fits
+`Seq2SeqTrainer` and other subclasses. Evaluations and exported adapters never see a method's auxiliary parts;
+checkpoints for resuming carry them.
 """
 
 from __future__ import annotations
 
 import copy
-from contextlib import nullcontext
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-from peft import LoraConfig, PeftModel, set_peft_model_state_dict
+from peft import PeftConfig, PeftModel, set_peft_model_state_dict
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.optim import Optimizer
@@ -21,8 +22,8 @@ from transformers import Trainer
 
 from bilora.fused import fuse_adapters
 from bilora.methods import Method, create_method
-from bilora.methods.base import random_state, set_random_state
 from bilora.optimizer import build_optimizer
+from bilora.trainer_window import TrainerWindow
 
 METHOD_STATE = "method_state.safetensors"
 ADAPTER_WEIGHTS = "adapter_model.safetensors"
@@ -36,7 +37,7 @@ class SharpnessMixin(Trainer if TYPE_CHECKING else object):  # type: ignore[misc
         args: `TrainingArguments`. `max_grad_norm` is applied to each parameter group on its own.
         method: Name of a method, or a `Method` that is not attached yet.
         method_options: Options of a method given by name.
-        peft_config: LoRA configuration of the primary adapter.
+        peft_config: PEFT configuration of the primary adapter.
         fused: Run the active adapters of a layer as one, see `bilora.fused`; equal up to rounding, and faster.
         **kwargs: Everything else the Trainer takes.
     """
@@ -50,7 +51,7 @@ class SharpnessMixin(Trainer if TYPE_CHECKING else object):  # type: ignore[misc
         *,
         method: str | Method = "bilora",
         method_options: dict[str, Any] | None = None,
-        peft_config: LoraConfig | None = None,
+        peft_config: PeftConfig | None = None,
         fused: bool = True,
         **kwargs: Any,
     ) -> None:
@@ -65,17 +66,19 @@ class SharpnessMixin(Trainer if TYPE_CHECKING else object):  # type: ignore[misc
                 f"optimizers: a ready optimizer would not train method {self.method.name!r}; leave it out (args.optim "
                 "and args.learning_rate choose one), or use bilora.build_optimizer in a loop of your own"
             )
-        self._window: list[tuple[dict[str, Any], Any, list[Tensor]]] = []
-        self._window_open = False
+        self._window: TrainerWindow | None = None
+        self._upcoming: list[Any] = []
+        #: Called with the outputs and labels of every forward pass while a window wants them.
+        self.on_outputs: Callable[[Any, Tensor | None], None] | None = None
         if args is not None:
             # The Trainer would clip all groups jointly; the optimizer's own hook clips each group instead.
             args = copy.copy(args)
             self._max_grad_norm = float(args.max_grad_norm or 0.0)
             args.max_grad_norm = 0.0
-        peft_model = self.method.attach(model, peft_config)
+        attached = self.method.attach(model, peft_config)
         if fused:
-            fuse_adapters(peft_model)
-        super().__init__(model=peft_model, args=args, **kwargs)
+            fuse_adapters(attached)
+        super().__init__(model=attached, args=args, **kwargs)
         if args is None:
             self._max_grad_norm = float(self.args.max_grad_norm or 0.0)
             self.args.max_grad_norm = 0.0
@@ -94,30 +97,62 @@ class SharpnessMixin(Trainer if TYPE_CHECKING else object):  # type: ignore[misc
             )
         return self.optimizer
 
+    def create_scheduler(self, num_training_steps: int, optimizer: Any = None) -> Any:
+        """Tell the method how many steps there will be, and build the scheduler."""
+        self.method.total_steps = num_training_steps
+        return super().create_scheduler(num_training_steps, optimizer)
+
+    def get_batch_samples(self, *args: Any, **kwargs: Any) -> tuple[list[Any], Any]:
+        """Fetch the micro-batches of the next optimizer step, which a method may want to see in advance."""
+        samples, items = super().get_batch_samples(*args, **kwargs)
+        self._upcoming = list(samples)
+        return samples, items
+
     def training_step(self, model: nn.Module, inputs: dict[str, Any], num_items_in_batch: Any = None) -> Tensor:
         """Run one micro-batch; on the last one of the effective batch let the method refine the gradients."""
-        if not self._window_open:
-            self.method.before_backward()
-            self._window_open = True
-        if self.method.replays:
-            self._window.append((dict(inputs), num_items_in_batch, random_state()))
+        if self.method.scope == "micro-batch":
+            count = max(len(self._upcoming), 1)
+            with self.method.gradients_added():
+                window = TrainerWindow(self, model, [inputs], num_items_in_batch, share=1 / count)
+                return self._pass(window, inputs, first=True, last=True)
+        first = self._window is None
+        if self._window is None:
+            # Who calls this without the Trainer's loop has announced no batches: they come one by one.
+            known = self._upcoming if any(inputs is batch for batch in self._upcoming[:1]) else []
+            self._window = TrainerWindow(self, model, known, num_items_in_batch)
+        last = bool(self.accelerator.sync_gradients)
+        window = self._window
+        if last:
+            self._window = None
+        return self._pass(window, inputs, first=first, last=last)
+
+    def plain_training_step(self, model: nn.Module, inputs: dict[str, Any], num_items_in_batch: Any) -> Tensor:
+        """Run forward and backward over one micro-batch as the Trainer would without a method."""
         loss: Tensor = super().training_step(model, inputs, num_items_in_batch)
-        if self.accelerator.sync_gradients:
-            self.method.refine_gradients(lambda: self._replay(model))
-            self._window.clear()
-            self._window_open = False
         return loss
 
-    def _replay(self, model: nn.Module) -> None:
-        """Run the window's micro-batches again, with the dropout masks of their first pass."""
-        after = random_state()
-        self.method.zero_gradients()
-        last = len(self._window) - 1
-        for index, (inputs, num_items_in_batch, state) in enumerate(self._window):
-            set_random_state(state)
-            with nullcontext() if index == last else self.accelerator.no_sync(model):
-                super().training_step(model, inputs, num_items_in_batch)
-        set_random_state(after)
+    def _pass(self, window: TrainerWindow, inputs: dict[str, Any], *, first: bool, last: bool) -> Tensor:
+        try:
+            if first:
+                self.method.before_backward(window)
+            loss = window.first_pass(inputs, last=last)
+            if last:
+                self.method.refine_gradients(window)
+        except BaseException:
+            self._window = None
+            self.method.abandon_step()
+            raise
+        return loss
+
+    def compute_loss(self, model: nn.Module, inputs: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
+        """Compute the Trainer's loss; hand the model's outputs to whoever listens."""
+        if self.on_outputs is None:
+            return super().compute_loss(model, inputs, *args, **kwargs)
+        labels = inputs.get("labels")
+        asked = kwargs.pop("return_outputs", args[0] if args else False)
+        loss, outputs = super().compute_loss(model, inputs, True, *args[1:], **kwargs)
+        self.on_outputs(outputs, labels)
+        return (loss, outputs) if asked else loss
 
     def evaluation_loop(self, *args: Any, **kwargs: Any) -> Any:
         """Evaluate or predict what would be exported: without the method's auxiliary parts."""
@@ -128,7 +163,9 @@ class SharpnessMixin(Trainer if TYPE_CHECKING else object):  # type: ignore[misc
         """Add the method's means since the last training log."""
         if "loss" in logs:
             logs.update(self.method.means.pop())
-            logs["gradient_evaluations"] = float(self.method.gradient_evaluations)
+            logs["gradient_evaluations"] = self.method.cost.gradients
+            logs["forward_evaluations"] = self.method.cost.forwards
+            logs["extra_memory_bytes"] = float(self.method.extra_memory())
         super().log(logs, *args, **kwargs)
 
     def _save(self, output_dir: str | None = None, state_dict: dict[str, Any] | None = None) -> None:

@@ -5,7 +5,8 @@ from bilora.methods.bilora import BiLora, BiLoraOptions
 from bilora.methods.lora import Lora
 from bilora.methods.options import MethodError, MethodOptions
 from bilora.methods.registry import METHODS, create_method, method_names
-from bilora.methods.sam import LoraSam, LoraSamOptions
+from bilora.methods.sam import LoraSam, SamOptions
+from bilora.methods.window import Window
 
 __all__ = [
     "METHODS",
@@ -13,10 +14,11 @@ __all__ = [
     "BiLoraOptions",
     "Lora",
     "LoraSam",
-    "LoraSamOptions",
     "Method",
     "MethodError",
     "MethodOptions",
+    "SamOptions",
+    "Window",
     "create_method",
     "method_names",
 ]

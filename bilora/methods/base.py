@@ -1,107 +1,167 @@
-"""What a training method is: five moments of an optimizer step at which it may act.
+"""What a training method is: the moments of an optimizer step at which it may act.
 
 A method decides how adapters are attached, which parameters are trained in which group, what gradient an
-optimizer step gets, what happens after the step, and what is thrown away at the end. It knows no Trainer: the
+optimizer step gets, what happens around the step, and what is thrown away at the end. It knows no Trainer: the
 same object is driven by `bilora.trainer.SharpnessMixin`, or by a plain loop through `Method.gradients` and
 `bilora.optimizer.build_optimizer`.
 
 The moments of one optimizer step, over one or more micro-batches:
 
-1. `before_backward` - before the first forward pass of the effective batch;
+1. `before_backward(window)` - before the first forward pass of the effective batch;
 2. forward and backward passes of all micro-batches, run by whoever drives the method;
-3. `refine_gradients(replay)` - gradients of the effective batch stand in `.grad`; a two-pass method perturbs,
-   calls `replay()` and restores;
-4. the optimizer's step;
-5. `after_step` - for example Bi-LoRA's projection.
+3. `refine_gradients(window)` - gradients of the effective batch stand in `.grad`; a two-pass method perturbs,
+   calls `window.replay()` and restores;
+4. `before_step()` - inside the optimizer, before gradients are clipped;
+5. the optimizer's step;
+6. `after_step()` - for example Bi-LoRA's projection.
+
+If a pass raises, `abandon_step` puts perturbed weights back.
 """
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from abc import ABC
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, ClassVar
 
 import torch
-from peft import LoraConfig, PeftModel
+from peft import PeftConfig
 from torch import Tensor, nn
+from torch.optim import Optimizer
 
 from bilora.adapters import attach_primary
+from bilora.methods.means import RunningMeans
 from bilora.methods.options import MethodError, MethodOptions
-
-Replay = Callable[[], None]
-
-
-class RunningMeans:
-    """Means of scalar tensors between two logs, kept on the device so that a step never waits for it."""
-
-    def __init__(self) -> None:
-        self._sums: dict[str, Tensor] = {}
-        self._counts: dict[str, int] = {}
-
-    def add(self, name: str, value: Tensor) -> None:
-        """Add one value of `name` (a scalar tensor)."""
-        value = value.detach().float()
-        self._sums[name] = self._sums[name] + value if name in self._sums else value
-        self._counts[name] = self._counts.get(name, 0) + 1
-
-    def pop(self) -> dict[str, float]:
-        """Return the means since the last call and start anew. This is the one place that waits for the device."""
-        means = {name: (total / self._counts[name]).item() for name, total in self._sums.items()}
-        self._sums.clear()
-        self._counts.clear()
-        return means
+from bilora.methods.window import Cost, LoopWindow, Window
+from bilora.weights import TrainedWeights, trained_weights
 
 
 class Method(ABC):
     """One training rule. Subclasses are registered by name in `bilora.methods.registry`."""
 
     name: ClassVar[str]
+    #: The rule in one line.
     summary: ClassVar[str]
+    #: What is perturbed, in a few words.
+    perturbs: ClassVar[str]
     #: In which space and norm the method's radius is measured, for the head of a report.
     radius_convention: ClassVar[str]
+    #: Forward and backward passes of one optimizer step, in words.
+    cost_rule: ClassVar[str]
+    #: What is held beyond plain LoRA, in words; `extra_memory` gives the bytes.
+    memory_rule: ClassVar[str]
+    #: Why the method cannot run on a 4-bit base; None if it can.
+    refused_on_quantised: ClassVar[str | None] = None
+    #: Paper, venue, arXiv number.
+    source: ClassVar[str]
+    #: Seconds per step over LoRA's that the Bi-LoRA paper prints (Table A16, Llama-2-7B); None if it does not.
+    published_cost: ClassVar[float | None] = None
     options_class: ClassVar[type[MethodOptions]] = MethodOptions
-    #: Whether `refine_gradients` calls `replay`, so that drivers must keep the micro-batches of the window.
+    #: Whether the model's own parameters are trained instead of an adapter's.
+    trains_all_weights: ClassVar[bool] = False
+    #: Whether `refine_gradients` replays, so that drivers must keep the micro-batches of the window.
     replays: ClassVar[bool] = False
+    #: Whether the losses of single examples are used, so that drivers must take them in the first pass.
+    needs_example_losses: ClassVar[bool] = False
 
     def __init__(self, options: MethodOptions | None = None) -> None:
         self.options = self.options_class() if options is None else options
         self.means = RunningMeans()
-        #: Forward-backward passes over the effective batch so far: the method's cost in gradients.
-        self.gradient_evaluations = 0
-        self._model: PeftModel | None = None
+        #: Passes so far, the method's cost in gradients.
+        self.cost = Cost()
+        #: Optimizer steps taken.
+        self.steps = 0
+        #: Optimizer steps planned, for methods with a schedule; a driver that knows sets it.
+        self.total_steps: int | None = None
+        self._model: nn.Module | None = None
+        self._optimizer: Optimizer | None = None
+
+    # -- the model ------------------------------------------------------------------------------------------------
 
     @property
-    def model(self) -> PeftModel:
-        """The PEFT model this method was attached to."""
+    def model(self) -> Any:
+        """The model this method was attached to; a `PeftModel` unless the method trains all weights."""
         if self._model is None:
             raise MethodError(f"method {self.name!r} is not attached to a model yet; call attach first")
         return self._model
 
-    def attach(self, model: nn.Module, config: LoraConfig | None = None) -> PeftModel:
-        """Attach the method's adapters to `model` and return it as a PEFT model.
+    def attach(self, model: nn.Module, config: PeftConfig | None = None) -> nn.Module:
+        """Attach the method's adapters to `model` and return the model to train.
 
         Args:
             model: A plain model (then `config` is needed) or a `PeftModel` with its primary adapter active.
-            config: LoRA configuration of the primary adapter.
+            config: PEFT configuration of the primary adapter.
         """
-        self._model = attach_primary(model, config)
+        if self.refused_on_quantised is not None and getattr(model, "is_quantized", False):
+            raise MethodError(f"method {self.name!r} does not run on a quantised base: {self.refused_on_quantised}")
+        self._model = self.prepare_model(model, config)
+        self.weights: TrainedWeights = trained_weights(self._model)
         return self._model
 
-    @abstractmethod
+    def prepare_model(self, model: nn.Module, config: PeftConfig | None) -> nn.Module:
+        """Return the model with the primary adapter and nothing else trainable."""
+        prepared: nn.Module = attach_primary(model, config)
+        return prepared
+
+    # -- the optimizer --------------------------------------------------------------------------------------------
+
     def parameter_groups(self, *, learning_rate: float, weight_decay: float) -> list[dict[str, Any]]:
-        """Return the optimizer's parameter groups."""
+        """Return the optimizer's parameter groups; here one, of all trained weights."""
+        return [{"params": self.weights.parameters, "lr": learning_rate, "weight_decay": weight_decay}]
 
-    def before_backward(self) -> None:
+    def bind(self, optimizer: Optimizer, *, total_steps: int | None = None) -> None:
+        """Learn which optimizer takes the steps, and how many it will take if that is known."""
+        self._optimizer = optimizer
+        if total_steps is not None:
+            self.total_steps = total_steps
+
+    @property
+    def primary_group(self) -> dict[str, Any]:
+        """The optimizer's first parameter group, with its present learning rate in `lr`."""
+        if self._optimizer is None:
+            raise MethodError(f"method {self.name!r} has no optimizer yet; make it with bilora.build_optimizer")
+        group: dict[str, Any] = self._optimizer.param_groups[0]
+        return group
+
+    @property
+    def progress(self) -> float:
+        """Share of the planned optimizer steps that are taken, in [0, 1].
+
+        Raises:
+            MethodError: If nobody said how many there will be.
+        """
+        if not self.total_steps:
+            raise MethodError(
+                f"method {self.name!r} follows a schedule and needs the number of optimizer steps: pass "
+                "total_steps=N to bilora.build_optimizer, or choose a constant schedule"
+            )
+        return min(self.steps / self.total_steps, 1.0)
+
+    # -- the moments of a step ------------------------------------------------------------------------------------
+
+    def before_backward(self, window: Window) -> None:
         """Act before the first forward pass of an effective batch."""
-        self.gradient_evaluations += 1
 
-    def refine_gradients(self, replay: Replay) -> None:
-        """Replace the gradients of the effective batch; `replay` zeroes them and runs all its passes again."""
+    def refine_gradients(self, window: Window) -> None:
+        """Replace the gradients of the effective batch."""
+
+    def abandon_step(self) -> None:
+        """Put back what `before_backward` changed, since a pass has failed."""
+
+    def before_step(self) -> None:
+        """Act in front of the optimizer's step, on unscaled gradients that are not clipped yet."""
 
     def after_step(self) -> None:
         """Act after the optimizer's step."""
+
+    @property
+    def scope(self) -> str:
+        """`step` if the moments belong to an effective batch, `micro-batch` if to each of its micro-batches."""
+        return "step"
+
+    # -- what is kept ---------------------------------------------------------------------------------------------
 
     def evaluation(self) -> AbstractContextManager[None]:
         """Context in which the model computes what will be exported."""
@@ -112,77 +172,78 @@ class Method(ABC):
         return nullcontext()
 
     def export(self, folder: str | Path) -> None:
-        """Write the trained primary adapter to `folder` in PEFT's format."""
+        """Write what was trained to `folder`: an adapter in PEFT's format, or a whole model."""
         with self.exporting():
             self.model.save_pretrained(str(folder))
 
+    def extra_memory(self) -> int:
+        """Return the bytes this method holds at its peak beyond plain LoRA: copies, directions, auxiliary factors."""
+        return 0
+
     def state_dict(self) -> dict[str, Tensor]:
         """Return what a resumed run needs beyond the exported adapter and the optimizer's state."""
-        return {"gradient_evaluations": torch.tensor(self.gradient_evaluations)}
+        return {
+            "cost": torch.tensor([self.cost.gradients, self.cost.forwards], dtype=torch.float64),
+            "steps": torch.tensor(self.steps),
+        }
 
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
         """Take back what `state_dict` returned."""
-        self.gradient_evaluations = int(state["gradient_evaluations"])
+        self.cost.gradients, self.cost.forwards = state["cost"].tolist()
+        self.steps = int(state["steps"])
 
-    def gradients(self, forward_backward: Callable[[], Tensor]) -> Tensor:
+    # -- plain loops ----------------------------------------------------------------------------------------------
+
+    def gradients(
+        self,
+        forward_backward: Callable[..., Tensor],
+        *,
+        loss: Callable[[], Tensor] | None = None,
+        example_losses: Callable[[], Tensor] | None = None,
+    ) -> Tensor:
         """Put the gradients of one optimizer step into `.grad`, for loops without a Trainer.
 
         Args:
-            forward_backward: Runs forward and backward over the whole effective batch and returns the loss.
-                Gradients must be zero (or None) before the call, as after `optimizer.zero_grad()`.
+            forward_backward: Runs forward and backward over the whole effective batch and returns the loss. A
+                method that selects examples calls it with a boolean mask (examples,).
+                Gradients must be zero (or None) before the call, as after `optimizer.zero_grad()`; with
+                `sam_scope="micro-batch"` call this once per micro-batch, and gradients add up.
+            loss: Returns the mean loss alone; only zeroth-order methods ask for it.
+            example_losses: Returns the losses (examples,) of the effective batch; only methods that select examples
+                ask for it.
 
         Returns:
             The loss of the first pass.
         """
-        self.before_backward()
-        state = random_state()
-        loss = forward_backward()
-        after = random_state()
+        window = LoopWindow(self.cost, forward_backward, self.zero_gradients, loss=loss, example_losses=example_losses)
+        with self.gradients_added():
+            self.before_backward(window)
+            try:
+                first = window.first_pass(with_example_losses=self.needs_example_losses)
+                self.refine_gradients(window)
+            except BaseException:
+                self.abandon_step()
+                raise
+        return first
 
-        def replay() -> None:
-            self.zero_gradients()
-            set_random_state(state)
-            forward_backward()
-            set_random_state(after)
-
-        self.refine_gradients(replay)
-        return loss
+    @contextmanager
+    def gradients_added(self) -> Iterator[None]:
+        """Let a method of micro-batch scope see its own gradients alone, and add them to what stood before."""
+        if self.scope == "step":
+            yield
+            return
+        earlier = [(p, p.grad) for p in self.trained_parameters()]
+        self.zero_gradients()
+        yield
+        for parameter, gradient in earlier:
+            if gradient is not None:
+                parameter.grad = gradient if parameter.grad is None else parameter.grad.add_(gradient)
 
     def trained_parameters(self) -> list[Tensor]:
-        """Return every parameter of the model that is being trained."""
+        """Return every parameter of the model that is being trained, auxiliary ones included."""
         return [p for p in self.model.parameters() if p.requires_grad]
 
     def zero_gradients(self) -> None:
         """Drop the gradients of all trained parameters."""
         for parameter in self.trained_parameters():
             parameter.grad = None
-
-
-def random_state() -> list[Tensor]:
-    """Return the state of torch's global generators (CPU, and every CUDA device in use)."""
-    states = [torch.get_rng_state()]
-    if torch.cuda.is_available():
-        states += torch.cuda.get_rng_state_all()
-    return states
-
-
-def set_random_state(states: list[Tensor]) -> None:
-    """Set what `random_state` returned, so that dropout draws the same masks again."""
-    torch.set_rng_state(states[0])
-    if len(states) > 1:
-        torch.cuda.set_rng_state_all(states[1:])
-
-
-@contextmanager
-def parameters_restored(parameters: list[Tensor]) -> Iterator[list[Tensor]]:
-    """Yield copies of `parameters` and write them back, bit for bit, on the way out.
-
-    Values are copied into the parameters' own storage: rebinding `.data` would break flattened or shared views,
-    and subtracting what was added would leave rounding behind.
-    """
-    saved = [p.detach().clone() for p in parameters]
-    try:
-        yield saved
-    finally:
-        with torch.no_grad():
-            torch._foreach_copy_(parameters, saved)

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from peft import LoraConfig, PeftModel
+from peft import PeftConfig
 from torch import Tensor, nn
 
 from bilora.adapters import AdapterPair
@@ -63,14 +63,19 @@ class BiLora(Method):
 
     name = "bilora"
     summary = "auxiliary adapter ascends inside a weight-space ball; one gradient a step"
+    perturbs = "W, by the auxiliary product s B2 A2"
     radius_convention = "sqrt(sum over layers of ||s B2 A2||_F^2), s = alpha / r inside: the true change of the weights"
+    cost_rule = "1"
+    memory_rule = "auxiliary factors, their gradients and optimizer moments"
+    source = "Liu et al., ICLR 2026, arXiv 2508.19564"
+    published_cost = 1.11
     options_class = BiLoraOptions
     options: BiLoraOptions
 
-    def attach(self, model: nn.Module, config: LoraConfig | None = None) -> PeftModel:
+    def attach(self, model: nn.Module, config: PeftConfig | None = None) -> nn.Module:
         """Attach the primary adapter and the auxiliary beside it; both become active."""
         peft_model = super().attach(model, config)
-        self.pair = AdapterPair(peft_model, auxiliary_rank=self.options.auxiliary_rank)
+        self.pair = AdapterPair(self.model, auxiliary_rank=self.options.auxiliary_rank)
         return peft_model
 
     def _auxiliary_parameters(self) -> list[Tensor]:
@@ -78,14 +83,11 @@ class BiLora(Method):
 
     def parameter_groups(self, *, learning_rate: float, weight_decay: float) -> list[dict[str, Any]]:
         """Return the descending primary group and the ascending auxiliary group."""
-        auxiliary = self._auxiliary_parameters()
-        known = {id(p) for p in auxiliary}
-        primary = [p for p in self.trained_parameters() if id(p) not in known]
         ascent = self.options.auxiliary_learning_rate
         return [
-            {"params": primary, "lr": learning_rate, "weight_decay": weight_decay},
+            *super().parameter_groups(learning_rate=learning_rate, weight_decay=weight_decay),
             {
-                "params": auxiliary,
+                "params": self._auxiliary_parameters(),
                 "lr": learning_rate if ascent is None else ascent,
                 "weight_decay": 0.0,
                 "maximize": True,
@@ -128,6 +130,10 @@ class BiLora(Method):
     def exporting(self) -> AbstractContextManager[None]:
         """Let `model.save_pretrained` write the primary only."""
         return self.pair.primary_saved_alone()
+
+    def extra_memory(self) -> int:
+        """The auxiliary's factors, gradients and two moments."""
+        return 4 * sum(p.nbytes for p in self._auxiliary_parameters())
 
     def state_dict(self) -> dict[str, Tensor]:
         """Return the auxiliary's factors, which exports leave out and a resumed run needs."""

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from bilora.methods.base import Method
 
 
@@ -12,8 +10,9 @@ class Lora(Method):
 
     name = "lora"
     summary = "plain LoRA; no perturbation, one gradient a step"
+    perturbs = "nothing"
     radius_convention = "no radius"
-
-    def parameter_groups(self, *, learning_rate: float, weight_decay: float) -> list[dict[str, Any]]:
-        """Return one group with every trainable parameter."""
-        return [{"params": self.trained_parameters(), "lr": learning_rate, "weight_decay": weight_decay}]
+    cost_rule = "1"
+    memory_rule = "nothing"
+    source = "Hu et al., ICLR 2022, arXiv 2106.09685"
+    published_cost = 1.0

@@ -1,66 +1,96 @@
-"""LoRA-SAM: sharpness-aware minimisation over the LoRA factors.
+"""LoRA-SAM: sharpness-aware minimisation over the LoRA factors, and what its relatives share.
 
 SAM is due to Foret et al. (ICLR 2021, arXiv 2010.01412); applied to (A, B) it is the LoRA-SAM baseline of the
 Bi-LoRA paper (arXiv 2508.19564). The adversary is taken from the gradient of the whole effective batch, and the
 second pass replays the same micro-batches with the same dropout masks, so that gradient accumulation does not
-change the method. The weights are restored from a copy, never by subtraction.
+change the method; `sam_scope="micro-batch"` is the cheap variant that perturbs for every micro-batch anew, which is
+another method (m-sharpness). The weights are restored from a copy, never by subtraction.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import torch
-from peft import LoraConfig, PeftModel
-from torch import nn
+from torch import Tensor, nn
 
-from bilora.adapters import displacement_norm, lora_factors
-from bilora.methods.base import Method, Replay, parameters_restored
-from bilora.methods.options import MethodOptions, nonnegative, option
+from bilora.methods.base import Method
+from bilora.methods.options import MethodOptions, nonnegative, one_of, option
+from bilora.methods.perturbation import perturbed
+from bilora.methods.window import Window
+from bilora.weights import global_norm
 
 
 @dataclass(frozen=True, kw_only=True)
-class LoraSamOptions(MethodOptions):
-    """Options of LoRA-SAM."""
+class SamOptions(MethodOptions):
+    """What all two-pass methods can be asked."""
 
     rho: float = option(0.01, nonnegative, "radius: L2 norm of the step over all A and B (paper: 0.01 or 0.05)")
+    sam_scope: str = option(
+        "step", one_of("step", "micro-batch"), "perturb once per optimizer step, or for every micro-batch anew"
+    )
 
 
-class LoraSam(Method):
+class TwoPassSam(Method):
+    """A method that climbs along its own gradient, takes another gradient there, and comes back.
+
+    Subclasses choose the direction (`ascent`) and what is made of the two gradients (`combine`).
+    """
+
+    memory_rule = "copies of the perturbed factors and the step along the gradient"
+    options_class = SamOptions
+    options: SamOptions
+    replays: ClassVar[bool] = True
+
+    @property
+    def scope(self) -> str:
+        """See `Method.scope`."""
+        return self.options.sam_scope
+
+    def reached(self) -> tuple[list[nn.Parameter], list[Tensor]]:
+        """Return the trained weights that have a gradient, and these gradients."""
+        pairs = [(p, p.grad) for p in self.weights.parameters if p.grad is not None]
+        return [p for p, _ in pairs], [g for _, g in pairs]
+
+    @torch.no_grad()
+    def refine_gradients(self, window: Window) -> None:
+        """Climb, take the gradients there, come back, combine."""
+        parameters, gradients = self.reached()
+        direction, scale = self.ascent(parameters, gradients)
+        with perturbed(self, parameters, direction, scale):
+            window.replay()
+        self.combine(parameters, gradients)
+
+    def ascent(self, parameters: list[nn.Parameter], gradients: list[Tensor]) -> tuple[list[Tensor], Tensor | float]:
+        """Return a direction and its factor: rho g / ||g||, the norm taken over all factors of all layers."""
+        return gradients, scale_to(self.options.rho, global_norm(gradients))
+
+    def combine(self, parameters: list[nn.Parameter], gradients: list[Tensor]) -> None:
+        """Write the step's gradient to `.grad`, where the perturbed gradient stands; here that is the one.
+
+        Args:
+            parameters: The weights that were perturbed.
+            gradients: The clean gradients, still as they were before the second pass.
+        """
+
+    def extra_memory(self) -> int:
+        """Copy and step of every factor."""
+        return 2 * sum(p.nbytes for p in self.weights.parameters)
+
+
+class LoraSam(TwoPassSam):
     """LoRA-SAM: step with the gradient at (A, B) + rho g / ||g||, the norm taken over all factors of all layers."""
 
     name = "lora-sam"
     summary = "SAM over the factors (A, B); two gradients a step"
+    perturbs = "(A, B)"
     radius_convention = "L2 norm over all (A, B) together"
-    options_class = LoraSamOptions
-    options: LoraSamOptions
-    replays: ClassVar[bool] = True
+    cost_rule = "2"
+    source = "Foret et al., ICLR 2021, arXiv 2010.01412; over (A, B) as in arXiv 2508.19564"
+    published_cost = 1.96
 
-    def attach(self, model: nn.Module, config: LoraConfig | None = None) -> PeftModel:
-        """Attach the primary adapter."""
-        peft_model = super().attach(model, config)
-        self._factors = lora_factors(peft_model, str(peft_model.active_adapters[0]))
-        return peft_model
 
-    def parameter_groups(self, *, learning_rate: float, weight_decay: float) -> list[dict[str, Any]]:
-        """Return one group with every trainable parameter."""
-        return [{"params": self.trained_parameters(), "lr": learning_rate, "weight_decay": weight_decay}]
-
-    @torch.no_grad()
-    def refine_gradients(self, replay: Replay) -> None:
-        """Climb by rho g / ||g||, take the gradients there, come back."""
-        perturbed = [p for p in self.trained_parameters() if p.grad is not None]
-        gradients = [p.grad for p in perturbed if p.grad is not None]
-        norm = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(gradients)).float())
-        # A zero gradient has no direction: the step is then zero, not a division by zero.
-        step = torch.where(norm > 0, self.options.rho / norm, torch.zeros_like(norm))
-        with parameters_restored(perturbed) as saved:
-            copies = {id(p): copy for p, copy in zip(perturbed, saved, strict=True)}
-            # A factor without a gradient is not moved and stands for itself.
-            before = [(copies.get(id(f.A), f.A.detach()), copies.get(id(f.B), f.B.detach())) for f in self._factors]
-            torch._foreach_add_(perturbed, list(torch._foreach_mul(gradients, step)))
-            self.means.add("perturbation_norm", displacement_norm(self._factors, before))
-            with torch.enable_grad():
-                replay()
-        self.gradient_evaluations += 1
+def scale_to(rho: float, norm: Tensor) -> Tensor:
+    """Return rho / norm, and 0 where the norm is 0: a zero gradient has no direction."""
+    return torch.where(norm > 0, rho / norm, torch.zeros_like(norm))

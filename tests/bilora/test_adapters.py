@@ -132,7 +132,7 @@ assert "bilora" not in sys.modules
 
 
 def test_clear_errors_for_models_that_do_not_fit() -> None:
-    with pytest.raises(ValueError, match=r"pass a peft\.LoraConfig"):
+    with pytest.raises(ValueError, match=r"such as peft\.LoraConfig"):
         attached("lora")[1].attach(tiny_llama(), None)
     model, _ = attached("bilora")
     with pytest.raises(ValueError, match="already has an adapter named 'auxiliary'"):

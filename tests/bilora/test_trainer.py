@@ -60,7 +60,7 @@ def test_gradient_accumulation_does_not_change_the_update(method: str, tmp_path:
     parts.train()
     for name, value in state(whole).items():
         torch.testing.assert_close(state(parts)[name], value, rtol=1e-3, atol=2e-5)
-    assert whole.method.gradient_evaluations == parts.method.gradient_evaluations
+    assert whole.method.cost.gradients == parts.method.cost.gradients
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -74,7 +74,7 @@ def test_resumed_run_equals_an_uninterrupted_one(method: str, tmp_path: Path) ->
     expected = state(whole)
     found = state(resumed)
     assert all(torch.equal(found[name], expected[name]) for name in expected)
-    assert resumed.method.gradient_evaluations == whole.method.gradient_evaluations
+    assert resumed.method.cost.gradients == whole.method.cost.gradients
 
 
 @pytest.mark.parametrize("method", METHODS)

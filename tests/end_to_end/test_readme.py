@@ -31,6 +31,6 @@ def test_snippets_train_export_and_measure(tmp_path: Path, monkeypatch: pytest.M
     assert not Path("adapter/auxiliary").exists()
     names = {"model": tiny_llama(), "batches": [as_batch(examples()) for _ in range(3)]}
     exec(loop, names)
-    assert names["method"].gradient_evaluations == 3
+    assert names["method"].cost.gradients == 3
     exec(measurement, names)
     assert names["flatness"].spaces["full"].top[0].value > names["flatness"].spaces["full"].bottom[0].value

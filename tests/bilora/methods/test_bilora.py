@@ -114,4 +114,4 @@ def test_logged_norm_and_clip_fraction() -> None:
     assert means["clip_active"] == 1.0
     assert means["perturbation_norm"] == pytest.approx(0.02, rel=1e-6)
     assert {"grad_norm", "auxiliary_grad_norm"} <= means.keys()
-    assert method.gradient_evaluations == 3
+    assert method.cost.gradients == 3

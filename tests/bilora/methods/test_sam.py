@@ -48,7 +48,7 @@ def test_gradient_is_the_one_at_the_perturbed_point() -> None:
     assert all(torch.equal(p, b) for p, b in zip(parameters, before, strict=True))
     for parameter, gradient in zip(parameters, expected, strict=True):
         torch.testing.assert_close(parameter.grad, gradient, rtol=1e-4, atol=1e-7)
-    assert method.gradient_evaluations == 2
+    assert method.cost.gradients == 2
 
 
 def test_logged_norm_is_the_weight_space_change() -> None:
@@ -59,7 +59,7 @@ def test_logged_norm_is_the_weight_space_change() -> None:
     changes: list[torch.Tensor] = []
 
     def product() -> list[torch.Tensor]:
-        return [f.scaling * f.B.detach().double() @ f.A.detach().double() for f in method._factors]
+        return [f.scaling * f.B.detach().double() @ f.A.detach().double() for f in method.weights.factors]
 
     start = product()
 

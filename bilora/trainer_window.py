@@ -1,0 +1,169 @@
+"""The micro-batches of one optimizer step inside a Trainer, see `bilora.methods.window`.
+
+A replay runs the Trainer's own `training_step`, so mixed precision, loss scaling and the token-weighted mean over the
+effective batch are those of the first pass. Losses of single examples are read from the logits of a pass that is
+run anyway.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+
+from bilora.methods.options import MethodError
+from bilora.methods.window import Window, random_state, replaying, set_random_state
+
+if TYPE_CHECKING:
+    from bilora.trainer import SharpnessMixin
+
+IGNORED_LABEL = -100
+
+
+class TrainerWindow(Window):
+    """The micro-batches of one optimizer step of a `SharpnessMixin`.
+
+    Args:
+        trainer: Whose step it is.
+        model: The model as the Trainer's loop hands it on (wrapped, where training is distributed).
+        batches: Micro-batches that are known in advance; others are added as they come.
+        items: Number of scored tokens of the effective batch, as the Trainer counted them.
+        share: See `Window`.
+    """
+
+    def __init__(
+        self, trainer: SharpnessMixin, model: nn.Module, batches: Sequence[Any], items: Any, *, share: float = 1.0
+    ) -> None:
+        super().__init__(trainer.method.cost, share=share)
+        self._trainer = trainer
+        self._model = model
+        # The Trainer pops labels from the dictionary it is given.
+        self._batches = [dict(batch) for batch in batches]
+        self._items = items
+        self._states: list[list[Tensor]] = []
+        self._first: list[Tensor] = []
+
+    def first_pass(self, inputs: dict[str, Any], *, last: bool) -> Tensor:
+        """Run the next micro-batch of the first pass and return its loss."""
+        if len(self._states) == len(self._batches):
+            self._batches.append(dict(inputs))
+        self._states.append(random_state())
+        if self._trainer.method.needs_example_losses:
+            with self._listening(self._first):
+                loss = self._step(inputs)
+        else:
+            loss = self._step(inputs)
+        if last:
+            self.cost.gradients += self.share
+        return loss
+
+    def _step(self, inputs: dict[str, Any], items: Any = None) -> Tensor:
+        """Forward and backward pass of one micro-batch, the Trainer's own way."""
+        count = self._items if items is None else items
+        return self._trainer.plain_training_step(self._model, inputs, count)
+
+    def replay(self, kept: Sequence[Tensor] | None = None) -> None:
+        """See `Window.replay`."""
+        self._trainer.method.zero_gradients()
+        chosen = self._batches if kept is None else [_selected(b, k) for b, k in zip(self._batches, kept, strict=True)]
+        items, part = self._items, 1.0
+        if kept is not None:
+            part = float(torch.cat([k.float() for k in kept]).mean())
+            if items is not None:
+                shifted = not self._trainer.method.model.config.is_encoder_decoder
+                items = items * (_scored(chosen, shifted=shifted) / _scored(self._batches, shifted=shifted))
+        run = [i for i, batch in enumerate(chosen) if kept is None or bool(kept[i].any())]
+        after = random_state()
+        with torch.enable_grad():
+            for index in run:
+                set_random_state(self._states[index])
+                accelerator = self._trainer.accelerator
+                with nullcontext() if index == run[-1] else accelerator.no_sync(self._model):
+                    self._step(dict(chosen[index]), items)
+        set_random_state(after)
+        self.cost.gradients += self.share * part
+
+    def loss(self) -> Tensor:
+        """See `Window.loss`."""
+        return torch.stack(self._forwards()).sum()
+
+    def example_losses(self) -> list[Tensor]:
+        """See `Window.example_losses`."""
+        found: list[Tensor] = []
+        with self._listening(found):
+            self._forwards()
+        return found
+
+    def first_example_losses(self) -> list[Tensor]:
+        """See `Window.first_example_losses`."""
+        return self._first
+
+    @torch.no_grad()
+    def _forwards(self) -> list[Tensor]:
+        """Forward passes of all micro-batches; their losses are each one's part of the mean."""
+        trainer = self._trainer
+        losses = []
+        self._model.train()
+        with replaying(self._states[0] if self._states else random_state()):
+            for index, batch in enumerate(self._batches):
+                if index < len(self._states):
+                    set_random_state(self._states[index])
+                with trainer.compute_loss_context_manager():
+                    loss = trainer.compute_loss(
+                        self._model, trainer._prepare_inputs(dict(batch)), num_items_in_batch=self._items
+                    )
+                losses.append(loss if self._items is not None else loss / len(self._batches))
+        self.cost.forwards += self.share
+        return losses
+
+    @contextmanager
+    def _listening(self, found: list[Tensor]) -> Iterator[None]:
+        """Collect the example losses of the forward passes inside."""
+
+        def listen(outputs: Any, labels: Tensor | None) -> None:
+            if labels is None:
+                raise MethodError("losses of single examples need 'labels' in the batch")
+            found.append(example_losses(self._trainer.method.model, outputs["logits"].detach(), labels))
+
+        self._trainer.on_outputs = listen
+        try:
+            yield
+        finally:
+            self._trainer.on_outputs = None
+
+
+def example_losses(model: Any, logits: Tensor, labels: Tensor) -> Tensor:
+    """Return each example's mean cross-entropy over its scored tokens, shape (examples,), fp32.
+
+    Args:
+        model: Decides by its configuration whether labels are shifted: decoders predict the next token.
+        logits: (examples, tokens, vocabulary), or (examples, classes).
+        labels: (examples, tokens) with -100 where nothing is scored, or (examples,).
+    """
+    if labels.dim() > 1 and not model.config.is_encoder_decoder:
+        logits, labels = logits[:, :-1], labels[:, 1:]
+    losses = nn.functional.cross_entropy(
+        logits.float().flatten(0, -2), labels.flatten(), ignore_index=IGNORED_LABEL, reduction="none"
+    ).view(labels.shape)
+    if labels.dim() == 1:
+        return losses
+    return losses.sum(dim=1) / (labels != IGNORED_LABEL).sum(dim=1).clamp_min(1)
+
+
+def _selected(batch: dict[str, Any], kept: Tensor) -> dict[str, Any]:
+    """Return the kept examples of a micro-batch."""
+    return {
+        key: value[kept.to(value.device)]
+        if isinstance(value, Tensor) and value.dim() and len(value) == len(kept)
+        else value
+        for key, value in batch.items()
+    }
+
+
+def _scored(batches: Sequence[dict[str, Any]], *, shifted: bool) -> float:
+    """Return how many tokens are scored; where labels are shifted the one at position 0 never is."""
+    labels = [batch["labels"] for batch in batches]
+    return float(sum(int((x[..., 1:] if shifted and x.dim() > 1 else x).ne(IGNORED_LABEL).sum()) for x in labels))
