@@ -14,13 +14,12 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
+from bilora.example_losses import IGNORED_LABEL, example_losses
 from bilora.methods.options import MethodError
 from bilora.methods.window import Window, random_state, replaying, set_random_state
 
 if TYPE_CHECKING:
     from bilora.trainer import SharpnessMixin
-
-IGNORED_LABEL = -100
 
 
 class TrainerWindow(Window):
@@ -133,24 +132,6 @@ class TrainerWindow(Window):
             yield
         finally:
             self._trainer.on_outputs = None
-
-
-def example_losses(model: Any, logits: Tensor, labels: Tensor) -> Tensor:
-    """Return each example's mean cross-entropy over its scored tokens, shape (examples,), fp32.
-
-    Args:
-        model: Decides by its configuration whether labels are shifted: decoders predict the next token.
-        logits: (examples, tokens, vocabulary), or (examples, classes).
-        labels: (examples, tokens) with -100 where nothing is scored, or (examples,).
-    """
-    if labels.dim() > 1 and not model.config.is_encoder_decoder:
-        logits, labels = logits[:, :-1], labels[:, 1:]
-    losses = nn.functional.cross_entropy(
-        logits.float().flatten(0, -2), labels.flatten(), ignore_index=IGNORED_LABEL, reduction="none"
-    ).view(labels.shape)
-    if labels.dim() == 1:
-        return losses
-    return losses.sum(dim=1) / (labels != IGNORED_LABEL).sum(dim=1).clamp_min(1)
 
 
 def _selected(batch: dict[str, Any], kept: Tensor) -> dict[str, Any]:

@@ -196,7 +196,7 @@ class Method(ABC):
 
     def gradients(
         self,
-        forward_backward: Callable[..., Tensor],
+        forward_backward: Callable[..., Tensor | tuple[Tensor, Tensor]],
         *,
         loss: Callable[[], Tensor] | None = None,
         example_losses: Callable[[], Tensor] | None = None,
@@ -205,9 +205,10 @@ class Method(ABC):
 
         Args:
             forward_backward: Runs forward and backward over the whole effective batch and returns the loss. A
-                method that selects examples calls it with a boolean mask (examples,).
-                Gradients must be zero (or None) before the call, as after `optimizer.zero_grad()`; with
-                `sam_scope="micro-batch"` call this once per micro-batch, and gradients add up.
+                method that selects examples calls it with a boolean mask (examples,), and saves a forward pass if
+                it returns the loss and the losses (examples,).
+                Gradients must be zero (or None) before the call; with `sam_scope="micro-batch"` call this once
+                per micro-batch, and gradients add up.
             loss: Returns the mean loss alone; only zeroth-order methods ask for it.
             example_losses: Returns the losses (examples,) of the effective batch; only methods that select examples
                 ask for it.

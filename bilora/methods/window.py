@@ -75,8 +75,8 @@ class LoopWindow(Window):
 
     Args:
         cost: Where passes are counted.
-        forward_backward: Runs forward and backward over the effective batch, returns the loss. Called with a
-            boolean mask (examples,) if a method selects examples.
+        forward_backward: Runs forward and backward over the effective batch; returns the loss, or the loss and the
+            losses (examples,). Called with a boolean mask (examples,) if a method selects examples.
         zero_gradients: Drops all gradients.
         loss: Returns the mean loss of the effective batch without touching gradients.
         example_losses: Returns the losses (examples,) of its examples likewise.
@@ -86,7 +86,7 @@ class LoopWindow(Window):
     def __init__(
         self,
         cost: Cost,
-        forward_backward: Callable[..., Tensor],
+        forward_backward: Callable[..., Tensor | tuple[Tensor, Tensor]],
         zero_gradients: Callable[[], None],
         *,
         loss: Callable[[], Tensor] | None = None,
@@ -104,11 +104,11 @@ class LoopWindow(Window):
     def first_pass(self, *, with_example_losses: bool) -> Tensor:
         """Run the first pass and return its loss."""
         self._state = random_state()
-        if with_example_losses:
-            # A loop's closure hands out one loss; those of the examples take a forward pass of their own.
-            self._first = self.example_losses()
-        loss = self._forward_backward()
+        result = self._forward_backward()
+        loss, *self._first = result if isinstance(result, tuple) else (result,)
         self.cost.gradients += self.share
+        if with_example_losses and not self._first:
+            self._first = self.example_losses()
         return loss
 
     def replay(self, kept: Sequence[Tensor] | None = None) -> None:
