@@ -1,9 +1,9 @@
 """`python -m benchmarks.efficiency`: what one optimizer step of each method costs, in one run, on one machine.
 
-Every method takes a step in turn, round after round, so that a machine that slows down slows all of them; the
-median over the rounds is reported with its quartiles, and as a multiple of LoRA as PEFT ships it (stock Trainer
-step: forward, backward, fused AdamW) and of LoRA on this project's own path. Random token batches are enough: the
-cost of a step does not depend on what the tokens say.
+Every method takes a step in turn, round after round, so that a machine that slows down slows all of them. Rounds are
+averaged in blocks of five, since LookSAM's cost comes every fifth step; the median over the blocks is reported with
+its quartiles, and as a multiple of LoRA as PEFT ships it (forward, backward, fused AdamW) and of LoRA on this
+project's own path. Random token batches are enough: the cost of a step does not depend on what the tokens say.
 """
 
 from __future__ import annotations
@@ -11,30 +11,29 @@ from __future__ import annotations
 import argparse
 import statistics
 import sys
-import time
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from peft import LoraConfig, get_peft_model
+from peft import LoraConfig
 from rich.console import Console
 from rich.table import Table
-from torch import Tensor
 from transformers.utils import logging as transformers_logging
 
 from benchmarks import parsing
-from benchmarks.environment import environment, synchronize
+from benchmarks.environment import environment
 from benchmarks.errors import UsageError, nearest
 from benchmarks.models import load_model, locate_model
 from benchmarks.settings import OneLineParser
+from benchmarks.step_timing import BLOCK, Step, blocks, method_step, stock_step, time_steps
 from benchmarks.store import write_json
-from bilora import attach, build_optimizer, method_names
+from bilora import method_names
 
 STOCK = "peft-lora"
-Step = Callable[[], None]
+PATHS = ("stock", "fused")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,10 +45,10 @@ class StepCost:
         shape: Batch size x tokens per row.
         method: Name of the method, or "peft-lora" for LoRA as PEFT ships it.
         path: "stock" for PEFT's own forward, "fused" for `bilora.fused`.
-        step_ms: Median wall-clock time of a step, milliseconds.
+        step_ms: Wall-clock time of a step, milliseconds, median over the blocks.
         step_ms_low: Lower quartile.
         step_ms_high: Upper quartile.
-        ratio_to_stock_lora: Median over the rounds of this step's time over stock LoRA's in the same round.
+        ratio_to_stock_lora: Median over the blocks of this step's time over stock LoRA's in the same block.
         ratio_to_our_lora: The same over "lora" on our own path; None if it was not measured.
         rounds: How many rounds were timed.
     """
@@ -66,77 +65,36 @@ class StepCost:
     rounds: int
 
 
-def _stock_step(base: Any, config: LoraConfig, batch: dict[str, Tensor]) -> Step:
-    model = get_peft_model(base, config).train()
-    optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=1e-4, fused=True)
-
-    def step() -> None:
-        model(**batch).loss.backward()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        optimizer.step()
-        optimizer.zero_grad()
-
-    return step
-
-
-def _method_step(base: Any, config: LoraConfig, batch: dict[str, Tensor], *, method: str, fused: bool) -> Step:
-    model, attached = attach(base, config, method=method, fused=fused)
-    model.train()
-    optimizer = build_optimizer(attached, lr=1e-4, fused=True)
-
-    def forward_backward() -> Tensor:
-        loss: Tensor = model(**batch).loss
-        loss.backward()  # type: ignore[no-untyped-call]
-        return loss.detach()
-
-    def step() -> None:
-        attached.gradients(forward_backward)
-        optimizer.step()
-        optimizer.zero_grad()
-
-    return step
-
-
-def time_steps(steps: dict[str, Step], *, rounds: int, warm_up: int, device: torch.device) -> dict[str, list[float]]:
-    """Return the seconds of every round of every step, taken in turn.
-
-    Args:
-        steps: Steps by name.
-        rounds: Timed rounds.
-        warm_up: Rounds before them that are not counted.
-        device: Where the steps run; a CUDA device is synchronised before each reading of the clock.
-    """
-    seconds: dict[str, list[float]] = {name: [] for name in steps}
-    for index in range(warm_up + rounds):
-        for name, step in steps.items():
-            synchronize(device)
-            started = time.perf_counter()
-            step()
-            synchronize(device)
-            if index >= warm_up:
-                seconds[name].append(time.perf_counter() - started)
-    return seconds
-
-
 def measure(
-    model: str, methods: Sequence[str], *, batch_size: int, tokens: int, rounds: int, warm_up: int, rank: int
+    model: str,
+    methods: Sequence[str],
+    *,
+    paths: Sequence[str],
+    batch_size: int,
+    tokens: int,
+    rounds: int,
+    warm_up: int,
+    rank: int,
 ) -> list[StepCost]:
-    """Time stock PEFT LoRA and every method, each on the stock and on the fused path, in one interleaved run."""
+    """Time stock PEFT LoRA and every method on every path, in one interleaved run."""
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     folder = locate_model(model)
     config = LoraConfig(r=rank, lora_alpha=2 * rank, target_modules="all-linear", task_type="CAUSAL_LM")
     steps: dict[tuple[str, str], Step] = {}
-    for method, path in ((STOCK, "stock"), *((m, p) for p in ("stock", "fused") for m in methods)):
+    for method, path in ((STOCK, "stock"), *((m, p) for p in paths for m in methods)):
         base, tokenizer = load_model(folder, device=device)
         generator = torch.Generator().manual_seed(0)
         ids = torch.randint(0, len(tokenizer), (batch_size, tokens), generator=generator).to(device)
         batch = {"input_ids": ids, "labels": ids}
         if method == STOCK:
-            steps[method, path] = _stock_step(base, config, batch)
+            steps[method, path] = stock_step(base, config, batch)
         else:
-            steps[method, path] = _method_step(base, config, batch, method=method, fused=path == "fused")
+            steps[method, path] = method_step(
+                base, config, batch, method=method, fused=path == "fused", steps=rounds + warm_up
+            )
     names = {f"{method}/{path}": step for (method, path), step in steps.items()}
-    seconds = time_steps(names, rounds=rounds, warm_up=warm_up, device=device)
+    timed = time_steps(names, rounds=rounds, warm_up=warm_up, device=device)
+    seconds = {name: blocks(values) for name, values in timed.items()}
 
     def ratio(name: str, reference: str) -> float | None:
         if reference not in seconds:
@@ -169,8 +127,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = OneLineParser(prog="python -m benchmarks.efficiency", description=__doc__.split("\n\n")[1])
     parser.add_argument("--model", default="pocket-llama", help="shipped model or folder (default: %(default)s)")
     parser.add_argument("--methods", default="lora,lora-sam,bilora", help="methods to time (default: %(default)s)")
+    parser.add_argument("--paths", default="stock,fused", help="paths to time them on (default: %(default)s)")
     parser.add_argument("--shape", default="16x64", help="batch size x tokens per row (default: %(default)s)")
-    parser.add_argument("--rounds", default="30", help="timed rounds, at least 2 (default: %(default)s)")
+    parser.add_argument("--rounds", default="30", help="timed rounds, two blocks of 5 or more (default: %(default)s)")
     parser.add_argument("--warm-up", default="5", help="rounds that are not counted (default: %(default)s)")
     parser.add_argument("--rank", default="8", help="LoRA rank; alpha is twice the rank (default: %(default)s)")
     parser.add_argument("--out", default=None, metavar="FILE.json", help="also write the records and the environment")
@@ -200,7 +159,8 @@ def _read(options: argparse.Namespace) -> dict[str, Any]:
     """Check every flag before a model is loaded."""
     readers: dict[str, parsing.Reader] = {
         "methods": parsing.names,
-        "rounds": parsing.integer(minimum=2),
+        "paths": parsing.names,
+        "rounds": parsing.integer(minimum=2 * BLOCK),
         "warm_up": parsing.integer(minimum=0),
         "rank": parsing.integer(minimum=1),
     }
@@ -214,6 +174,11 @@ def _read(options: argparse.Namespace) -> dict[str, Any]:
     for method in values["methods"]:
         if method not in method_names():
             raise UsageError(f"--methods: unknown method {method!r}{nearest(method, method_names())}")
+    for path in values["paths"]:
+        if path not in PATHS:
+            raise UsageError(f"--paths: unknown path {path!r}; expected {' or '.join(PATHS)}")
+    if values["rounds"] % BLOCK:
+        raise UsageError(f"--rounds: found {values['rounds']}; expected a multiple of {BLOCK}, the length of a block")
     rows, cross, tokens = options.shape.partition("x")
     if not (cross and rows.isdigit() and tokens.isdigit() and int(rows) > 0 and int(tokens) > 1):
         raise UsageError(f"--shape: found {options.shape!r}; expected ROWSxTOKENS, for example 16x64")

@@ -7,7 +7,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from benchmarks.efficiency import main, time_steps
+from benchmarks.efficiency import main
+from benchmarks.step_timing import blocks, time_steps
+from bilora import method_names
 from tests.models import save_tiny_model
 
 
@@ -25,10 +27,23 @@ def test_rounds_are_interleaved_and_timed() -> None:
     assert min(seconds["b"]) >= 0.02 > min(seconds["a"]) >= 0.001
 
 
+def test_blocks_hold_what_comes_every_fifth_step() -> None:
+    assert blocks([6.0, 1.0, 1.0, 1.0, 1.0] * 2) == [2.0, 2.0]
+
+
+def test_every_method_can_be_timed(tmp_path: Path) -> None:
+    folder, out = save_tiny_model(tmp_path / "m"), tmp_path / "cost.json"
+    flags = ["--model", str(folder), "--shape", "4x8", "--rounds", "10", "--warm-up", "0", "--out", str(out)]
+    assert main([*flags, "--methods", ",".join(method_names()), "--paths", "fused"]) == 0
+    records = json.loads(out.read_text())["records"]
+    assert [r["method"] for r in records] == ["peft-lora", *method_names()]
+    assert all(r["step_ms"] > 0 for r in records)
+
+
 def test_records_name_paths_and_ratios(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     folder = save_tiny_model(tmp_path / "m")
     out = tmp_path / "cost.json"
-    flags = ["--model", str(folder), "--shape", "2x8", "--rounds", "3", "--warm-up", "0", "--out", str(out)]
+    flags = ["--model", str(folder), "--shape", "2x8", "--rounds", "10", "--warm-up", "0", "--out", str(out)]
     assert main([*flags, "--methods", "lora,bilora"]) == 0
     record = json.loads(out.read_text())
     assert [(r["method"], r["path"]) for r in record["records"]] == [
@@ -50,7 +65,9 @@ def test_records_name_paths_and_ratios(tmp_path: Path, capsys: pytest.CaptureFix
     [
         (["--methods", "bilor"], "--methods: unknown method 'bilor', did you mean 'bilora'?"),
         (["--shape", "16"], "--shape: found '16'; expected ROWSxTOKENS"),
-        (["--rounds", "1"], "--rounds: found '1'; expected a whole number of at least 2"),
+        (["--rounds", "1"], "--rounds: found '1'; expected a whole number of at least 10"),
+        (["--rounds", "12"], "--rounds: found 12; expected a multiple of 5"),
+        (["--paths", "fast"], "--paths: unknown path 'fast'; expected stock or fused"),
         (["--model", "nowhere"], "--model: 'nowhere'"),
         (["--bogus"], "unrecognized arguments: --bogus"),
         (["--out", "/nowhere/x.json"], "--out: the folder of /nowhere/x.json does not exist"),
