@@ -18,6 +18,7 @@ from rich.console import Console
 from rich.table import Column, Table
 from transformers.utils import logging as transformers_logging
 
+from benchmarks.choices import label_of
 from benchmarks.conventions import conventions
 from benchmarks.environment import environment
 from benchmarks.errors import UsageError
@@ -73,10 +74,10 @@ def run_all(specs: Sequence[RunSpec], *, model_folder: Path, store: RunStore, co
         if store.is_complete(spec.key) and (problem := store.problem(spec.key)):
             failures += 1
             _say_not_measured(spec, problem)
-    weights = [float(spec.steps * (2 if METHODS[spec.method].replays else 1)) for spec in missing]
+    weights = [spec.steps * (METHODS[spec.method].published_cost or 1.0) for spec in missing]
     with ComparisonProgress(weights, console) as progress, _Quiet():
         for index, spec in enumerate(missing):
-            label = f"{spec.method} · {spec.task} · seed {spec.seed}"
+            label = f"{spec.label} · {spec.task} · seed {spec.seed}"
             with progress.run(index, label) as run_progress:
                 try:
                     with store.writing(spec.key) as folder:
@@ -107,12 +108,12 @@ def describe(settings: CompareSettings, specs: Sequence[RunSpec], *, store: RunS
             "schema": SCHEMA,
             "command": command,
             "created": now(),
-            "methods": list(settings.methods),
+            "methods": list(dict.fromkeys(spec.label for spec in specs)),
             "tasks": list(settings.tasks),
             "seeds": list(range(settings.seeds)),
-            "baseline": settings.baseline,
+            "baseline": label_of(settings.baseline, quantize=settings.quantize),
             "runs": [spec.key for spec in specs],
-            "planned": [{"key": s.key, "method": s.method, "task": s.task, "seed": s.seed} for s in specs],
+            "planned": [{"key": s.key, "method": s.label, "task": s.task, "seed": s.seed} for s in specs],
             "conventions": conventions(settings),
             "environment": environment(torch.device(specs[0].device)),
         },
@@ -142,8 +143,8 @@ def _print_summary(specs: Sequence[RunSpec], store: RunStore, console: Console) 
         "lambda_max_lora": ("λmax lora", "{:.3g}"),
     }
     names = [
-        Column(name, min_width=max(len(getattr(spec, name)) for spec in specs), no_wrap=True)
-        for name in ("method", "task")
+        Column("method", min_width=max(len(spec.label) for spec in specs), no_wrap=True),
+        Column("task", min_width=max(len(spec.task) for spec in specs), no_wrap=True),
     ]
     table = Table(*names, "seed", *(heading for heading, _ in columns.values()), box=None, pad_edge=False)
     for spec in specs:
@@ -152,9 +153,9 @@ def _print_summary(specs: Sequence[RunSpec], store: RunStore, console: Console) 
             values = [
                 form.format(row[name]) if row.get(name) is not None else "-" for name, (_, form) in columns.items()
             ]
-            table.add_row(spec.method, spec.task, str(spec.seed), *values)
+            table.add_row(spec.label, spec.task, str(spec.seed), *values)
         else:
-            table.add_row(spec.method, spec.task, str(spec.seed), "failed", *["-"] * (len(columns) - 1))
+            table.add_row(spec.label, spec.task, str(spec.seed), "failed", *["-"] * (len(columns) - 1))
     console.print(table)
 
 

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from benchmarks.settings import CompareSettings
-from bilora import method_names
 from bilora.methods import METHODS
+from bilora.variants import resolve_name
 
 
 def conventions(settings: CompareSettings) -> dict[str, str]:
     """Return named sentences in the order in which a report prints them."""
     spaces = ", ".join(settings.spaces)
+    trained = {resolve_name(name).method for name in settings.methods}
     sentences = {
         "Radius of training": "What rho bounds in each method: "
-        + "; ".join(f"{name}: {METHODS[name].radius_convention}" for name in method_names() if name in settings.methods)
+        + "; ".join(f"{name}: {METHODS[name].radius_convention}" for name in METHODS if name in trained)
         + ". The column 'perturbation norm' is the weight-space norm of what was really perturbed, mean over steps.",
         "Radius of measurement": "Sharpness is the increase of the loss when the weights move by a Frobenius norm "
         f"||dW||_F over all adapted matrices together, the same in every space: at most {settings.radius:g} in the "

@@ -16,6 +16,7 @@ from safetensors import SafetensorError, safe_open
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
 from benchmarks.errors import UsageError, nearest
+from bilora.quantised import load_nf4
 
 SHIPPED = Path(__file__).parent / "pocket" / "models"
 # Beyond this size a file's name, size and both ends identify it; hashing all of an 8B model would take a minute.
@@ -75,20 +76,27 @@ def fingerprint(folder: Path) -> str:
     return digest.hexdigest()[:16]
 
 
-def load_model(folder: Path, *, device: torch.device) -> tuple[Any, Any]:
+def load_model(folder: Path, *, device: torch.device, quantize: str | None = None) -> tuple[Any, Any]:
     """Load a causal language model in fp32 and its tokenizer from a folder.
+
+    Args:
+        folder: Folder of the model.
+        device: Where it goes.
+        quantize: "nf4" keeps the linear weights in 4 bits, and multiplies in fp32.
 
     Raises:
         UsageError: If the folder cannot be read as a causal language model.
     """
     try:
         tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
-        model = AutoModelForCausalLM.from_pretrained(
-            folder, dtype=torch.float32, local_files_only=True, use_safetensors=True
-        )
+        options: dict[str, Any] = {"dtype": torch.float32, "local_files_only": True, "use_safetensors": True}
+        if quantize is None:
+            model = AutoModelForCausalLM.from_pretrained(folder, **options).to(device)
+        else:
+            model = load_nf4(folder, compute_dtype=torch.float32, device_map={"": device}, **options)
     except (OSError, ValueError, KeyError) as error:
         reason = str(error).strip().splitlines()[0]
         raise UsageError(f"--model: {folder} cannot be loaded as a causal language model: {reason}") from None
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token
-    return model.to(device), tokenizer
+    return model, tokenizer

@@ -9,12 +9,12 @@ from typing import Any
 import torch
 
 from analysis import AnalysisError, FlatnessSettings, SpaceError
-from benchmarks.errors import UsageError, nearest
+from benchmarks.choices import MethodChoice, label_of, read_choices
+from benchmarks.errors import UsageError
 from benchmarks.models import fingerprint, locate_model
 from benchmarks.settings import CompareSettings
 from benchmarks.spec import RunSpec
 from benchmarks.tasks import Task, create_task
-from bilora import MethodError, create_method, method_names
 
 
 def plan_runs(settings: CompareSettings) -> tuple[list[RunSpec], Path]:
@@ -25,47 +25,26 @@ def plan_runs(settings: CompareSettings) -> tuple[list[RunSpec], Path]:
     Raises:
         UsageError: At the first name or combination that cannot be used.
     """
-    options = _method_options(settings)
-    tasks = [create_task(name) for name in settings.tasks]
-    model_folder = locate_model(settings.model)
-    model_fingerprint = fingerprint(model_folder)
-    specs = [
-        _spec(settings, method, options[method], task, seed, model_fingerprint)
-        for seed in range(settings.seeds)
-        for task in tasks
-        for method in settings.methods
-    ]
-    return specs, model_folder
-
-
-def _method_options(settings: CompareSettings) -> dict[str, dict[str, Any]]:
-    """Return the options of every method, defaults filled in, so that they are part of a run's key."""
-    known = method_names()
-    for name in settings.methods:
-        if name not in known:
-            raise UsageError(f"--methods: unknown method {name!r}{nearest(name, known)}; known: {', '.join(known)}")
-    for name in settings.options:
-        if name not in settings.methods:
-            raise UsageError(
-                f"--options: method {name!r} is not compared{nearest(name, settings.methods)}; "
-                f"--methods has {', '.join(settings.methods)}"
-            )
-    if settings.baseline not in settings.methods:
+    choices = read_choices(settings.methods, quantize=settings.quantize, options=settings.options)
+    labels = [choice.label for choice in choices]
+    if label_of(settings.baseline, quantize=settings.quantize) not in labels:
         raise UsageError(
             f"--baseline: {settings.baseline!r} is not among --methods {','.join(settings.methods)}; add it, or "
             "name one of them"
         )
-    try:
-        return {
-            name: asdict(create_method(name, **settings.options.get(name, {})).options) for name in settings.methods
-        }
-    except MethodError as error:
-        raise UsageError(f"--options: {error}") from None
+    tasks = [create_task(name) for name in settings.tasks]
+    model_folder = locate_model(settings.model)
+    model_fingerprint = fingerprint(model_folder)
+    specs = [
+        _spec(settings, choice, task, seed, model_fingerprint)
+        for seed in range(settings.seeds)
+        for task in tasks
+        for choice in choices
+    ]
+    return specs, model_folder
 
 
-def _spec(
-    settings: CompareSettings, method: str, options: dict[str, Any], task: Task, seed: int, model_fingerprint: str
-) -> RunSpec:
+def _spec(settings: CompareSettings, choice: MethodChoice, task: Task, seed: int, model_fingerprint: str) -> RunSpec:
     recipe = task.recipe
     batch_size = settings.batch_size or recipe.batch_size
     micro_batch_size = settings.micro_batch_size or batch_size
@@ -74,9 +53,10 @@ def _spec(
             f"--micro-batch-size: {micro_batch_size} does not divide the batch size {batch_size}; choose a divisor"
         )
     return RunSpec(
-        method=method,
-        variant="lora",
-        options=options,
+        method=choice.method,
+        variant=choice.variant,
+        quantize=choice.quantize,
+        options=choice.options,
         task=task.name,
         task_version=task.version,
         model=settings.model,

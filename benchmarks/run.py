@@ -10,13 +10,14 @@ import shutil
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors.torch import save_file
 
-from analysis import FlatnessSettings, Objective, measure_flatness
+from analysis import FlatnessSettings, Objective, SpaceError, measure_flatness, parameter_space
 from benchmarks.encoding import Row, batches, encode_all
 from benchmarks.environment import PeakMemory, environment
 from benchmarks.models import load_model
@@ -26,6 +27,7 @@ from benchmarks.spec import RunSpec
 from benchmarks.store import SCHEMA, now, write_json
 from benchmarks.tasks import SPLITS, Task, create_task
 from benchmarks.training import EVALUATION_BATCH, TrainedRun, train
+from bilora.trainer import METHOD_STATE
 
 # Examples at a time while measuring curvature: the graph of a gradient is kept, so this bounds the memory.
 MEASUREMENT_BATCH = 16
@@ -95,7 +97,7 @@ def _execute(
 ) -> str | None:
     device = torch.device(spec.device)
     memory = PeakMemory(device)
-    model, tokenizer = load_model(model_folder, device=device)
+    model, tokenizer = load_model(model_folder, device=device, quantize=spec.quantize)
     task = create_task(spec.task)
     rows = {split: encode_all(task.examples(split), tokenizer) for split in SPLITS}
     pad_id = int(tokenizer.pad_token_id)
@@ -112,6 +114,8 @@ def _execute(
     peak_memory_bytes = memory.read()
     shutil.rmtree(folder / "trainer", ignore_errors=True)
     trained.method.export(folder / "adapter")
+    # The auxiliary factors are no part of an adapter; what Bi-LoRA's adversary was can be measured from them later.
+    save_file(trained.method.state_dict(), folder / "adapter" / METHOD_STATE)
     trained.model.eval()
     with trained.method.evaluation():
         with clock.time("evaluate"):
@@ -133,7 +137,7 @@ def _execute(
         "schema": SCHEMA,
         "key": spec.key,
         "spec": spec.as_dict(),
-        "row": {"method": spec.method, "task": spec.task, "seed": spec.seed, "key": spec.key} | row,
+        "row": {"method": spec.label, "task": spec.task, "seed": spec.seed, "key": spec.key} | row,
         "environment": environment(device),
         "started": started,
         "finished": now(),
@@ -180,9 +184,30 @@ def _measure(
     assert spec.measurement is not None
     count = min(int(spec.measurement["examples"]), len(train_rows))
     settings = FlatnessSettings(**spec.measurement["flatness"])
+    available, missing = _spaces(trained.model, settings.spaces)
+    settings = replace(settings, spaces=available)
     objective = Objective(trained.model, batches(train_rows[:count], size=MEASUREMENT_BATCH, pad_id=pad_id))
     flatness = measure_flatness(objective, trained.model, settings, on_progress=progress.stage("measuring"))
-    return {**asdict(flatness), "data": {"split": "train", "examples": count}}
+    return {**asdict(flatness), "data": {"split": "train", "examples": count}, "not_measured": missing}
+
+
+def _spaces(model: Any, wanted: Sequence[str]) -> tuple[tuple[str, ...], dict[str, str]]:
+    """Return the spaces that the model has, and why it has not the others: HiRA has no (A, B) with W = W0 + s B A.
+
+    Raises:
+        SpaceError: If it has none of them.
+    """
+    available: list[str] = []
+    missing: dict[str, SpaceError] = {}
+    for name in wanted:
+        try:
+            parameter_space(model, name)
+            available.append(name)
+        except SpaceError as error:
+            missing[name] = error
+    if not available:
+        raise missing[wanted[0]]
+    return tuple(available), {name: str(error) for name, error in missing.items()}
 
 
 def _training_columns(spec: RunSpec, trained: TrainedRun) -> dict[str, Any]:
@@ -195,6 +220,8 @@ def _training_columns(spec: RunSpec, trained: TrainedRun) -> dict[str, Any]:
         "step_seconds": trained.step_seconds,
         "step_gradients": trained.step_gradients,
         "gradient_evaluations": trained.method.cost.gradients,
+        "forward_evaluations": trained.method.cost.forwards,
+        "extra_memory_bytes": trained.method.extra_memory(),
         # A method that logs no perturbation makes none.
         "perturbation_norm": means["perturbation_norm"] or 0.0,
         "clip_active": means["clip_active"],

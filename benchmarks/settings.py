@@ -19,6 +19,7 @@ from benchmarks.errors import UsageError, nearest
 from benchmarks.models import shipped_models
 from benchmarks.tasks import TASKS
 from bilora.methods import METHODS
+from bilora.variants import VARIANTS
 
 
 def setting(default: Any, reader: parsing.Reader, help_text: str, *, metavar: str = "N") -> Any:
@@ -34,9 +35,15 @@ class CompareSettings:
     """What `python -m benchmarks.compare` is asked to do. None stands for "as calibrated for the task"."""
 
     methods: tuple[str, ...] = setting(
-        ("lora", "lora-sam", "bilora"), parsing.names, "training methods to compare", metavar="A,B"
+        ("lora", "lora-sam", "bilora"),
+        parsing.names,
+        "methods to compare; dora+bilora: on a variant",
+        metavar="A,B",
     )
     tasks: tuple[str, ...] = setting(("pocket-math",), parsing.names, "tasks to train on", metavar="A,B")
+    quantize: str | None = setting(
+        None, parsing.optional(parsing.choice("nf4")), "nf4 puts every method on a 4-bit base", metavar="nf4|none"
+    )
     model: str = setting(
         "pocket-llama", parsing.text, "model that ships with the project, or a model folder", metavar="NAME"
     )
@@ -163,7 +170,7 @@ def _build_parser() -> OneLineParser:
 
 def _names() -> str:
     """List methods with their options, and tasks, as the head of this command's help ends."""
-    lines = ["methods, and what --options can set for them:"]
+    lines = [f"variants, as in dora+bilora: {', '.join(VARIANTS)}", "methods, and what --options can set for them:"]
     for name, method in METHODS.items():
         lines.append(f"  {name}: {method.summary}")
         for entry in fields(method.options_class):

@@ -13,6 +13,8 @@ from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from typing import Any
 
+from benchmarks.choices import choice_label
+
 
 @dataclass(frozen=True, kw_only=True)
 class RunSpec:
@@ -20,7 +22,8 @@ class RunSpec:
 
     Attributes:
         method: Name in `bilora.method_names()`.
-        variant: Adapter parametrisation.
+        variant: Adapter parametrisation, a name in `bilora.variants.variant_names()`.
+        quantize: "nf4" for a 4-bit base, or None.
         options: The method's options, defaults filled in.
         task: Name of the task, `task_version` the version of its data and rule.
         model: Name or folder as given; `model_fingerprint` stands for its content in the key.
@@ -43,6 +46,7 @@ class RunSpec:
 
     method: str
     variant: str
+    quantize: str | None
     options: dict[str, Any]
     task: str
     task_version: str
@@ -71,10 +75,15 @@ class RunSpec:
         return asdict(self)
 
     @property
+    def label(self) -> str:
+        """The name of method, variant and precision in tables and reports."""
+        return choice_label(self.method, self.variant, self.quantize)
+
+    @property
     def key(self) -> str:
         """Readable names, then 12 hex digits of the SHA-256 over everything but the model's name."""
         content = self.as_dict()
         del content["model"]  # the fingerprint stands for it, wherever the folder lies
         canonical = json.dumps(content, sort_keys=True, allow_nan=False)
         digest = hashlib.sha256(canonical.encode()).hexdigest()[:12]
-        return f"{self.task}-{self.method}-seed{self.seed}-{digest}"
+        return f"{self.task}-{self.label}-seed{self.seed}-{digest}"

@@ -18,7 +18,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from peft import LoraConfig
 from transformers import TrainerCallback, TrainingArguments
 from transformers.trainer_callback import PrinterCallback
 
@@ -28,11 +27,14 @@ from benchmarks.environment import synchronize
 from benchmarks.progress import Update
 from benchmarks.spec import RunSpec
 from bilora import Method, SharpnessTrainer, create_method
+from bilora.variants import VARIANTS, create_variant
 
 # Losses are logged this often over a run: enough for a curve, rare enough not to wait for a GPU each step.
 _LOGS = 50
 # Plain gradients timed over a run.
 _REFERENCES = 15
+# LoRA-GA's official code starts from the gradient of 64 batches of two examples.
+_START_EXAMPLES = 128
 EVALUATION_BATCH = 64
 
 
@@ -45,7 +47,7 @@ class TrainedRun:
     """What training leaves behind.
 
     Attributes:
-        model: The PEFT model.
+        model: The trained model, with its adapter if it has one.
         method: The method, attached to it.
         history: Records of the training log and of the evaluations, each with its `step`.
         step_seconds: Median wall-clock time of an optimizer step.
@@ -144,16 +146,9 @@ def train(
     method = create_method(spec.method, **spec.options)
     torch.manual_seed(spec.seed)
     trainer = SharpnessTrainer(
-        model,
+        model if method.trains_all_weights else _with_adapter(spec, model, train_rows, pad_id),
         _arguments(spec, folder),
         method=method,
-        peft_config=LoraConfig(
-            r=spec.rank,
-            lora_alpha=spec.alpha,
-            lora_dropout=spec.dropout,
-            target_modules="all-linear",
-            task_type="CAUSAL_LM",
-        ),
         train_dataset=list(train_rows),
         data_collator=PaddedBatch(pad_id),
     )
@@ -183,16 +178,32 @@ def train(
     )
 
 
+def _with_adapter(spec: RunSpec, model: Any, rows: Sequence[Row], pad_id: int) -> Any:
+    """Return the model with the adapter of the run's variant, whose start the global seed has fixed."""
+    settings = {"alpha": spec.alpha} if VARIANTS[spec.variant].takes_alpha else {}
+    variant = create_variant(spec.variant, rank=spec.rank, dropout=spec.dropout, task_type="CAUSAL_LM", **settings)
+    if variant.needs_gradients:
+        device = next(model.parameters()).device
+        estimated = batches(rows[:_START_EXAMPLES], size=spec.micro_batch_size, pad_id=pad_id)
+
+        def forward_backward() -> None:
+            for batch in estimated:
+                model(**{name: values.to(device) for name, values in batch.items()}).loss.backward()
+
+        variant.prepare(model, forward_backward)
+    return variant.attach(model)
+
+
 def _plain_gradient_seconds(method: Method, batch: dict[str, torch.Tensor], *, passes: int) -> float:
     """Time `passes` forward and backward passes of the exported model; gradients and generators are left alone."""
     device = next(method.model.parameters()).device
     inputs = {name: values.to(device) for name, values in batch.items()}
     with method.evaluation(), torch.random.fork_rng():
-        parameters = method.trained_parameters()
+        parameters = method.weights.parameters
         synchronize(device)
         started = time.perf_counter()
         for _ in range(passes):
-            torch.autograd.grad(method.model(**inputs).loss, parameters)
+            torch.autograd.grad(method.model(**inputs).loss, parameters, allow_unused=True)
         synchronize(device)
         return time.perf_counter() - started
 

@@ -6,9 +6,12 @@ Two calls fit any training loop (`attach`, `build_optimizer`); `SharpnessTrainer
 
 from bilora.adapters import AdapterPair, LoraFactors, lora_factors
 from bilora.attach import attach
+from bilora.effective import effective_change
 from bilora.methods import Method, MethodError, create_method, method_names
 from bilora.optimizer import build_optimizer
+from bilora.quantised import load_nf4
 from bilora.trainer import SharpnessMixin, SharpnessTrainer
+from bilora.variants import VariantError, check_combination, create_variant, resolve_name, variant_names
 
 __all__ = [
     "AdapterPair",
@@ -17,9 +20,16 @@ __all__ = [
     "MethodError",
     "SharpnessMixin",
     "SharpnessTrainer",
+    "VariantError",
     "attach",
     "build_optimizer",
+    "check_combination",
     "create_method",
+    "create_variant",
+    "effective_change",
+    "load_nf4",
     "lora_factors",
     "method_names",
+    "resolve_name",
+    "variant_names",
 ]

@@ -11,22 +11,22 @@ Shapes: W (m, n), A (r, n), B (m, r); the weight change of a layer is dW = s B A
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Hashable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
-from functools import partial
-from typing import TYPE_CHECKING, cast
+from typing import cast
 
 import torch
-from peft import LoraConfig, PeftConfig, PeftModel, get_peft_model
+from peft import DeloraConfig, HiraConfig, LoraConfig, PeftConfig, PeftModel, get_peft_model
+from peft.tuners.delora.layer import DeloraLayer
+from peft.tuners.hira.layer import HiraLayer
 from peft.tuners.lora import LoraLayer
 from torch import Tensor, nn
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
+from bilora.auxiliary import AUXILIARY, AuxiliaryFactors, add_hooked_auxiliary, add_peft_auxiliary, set_active
+from bilora.residual_base import changes_base, primary_saved, record_start
 
 PRIMARY = "default"
-AUXILIARY = "auxiliary"
 # An offset far from the small consecutive seeds that people use, so that the auxiliary of seed k is not the
 # primary of seed k + 1.
 _AUXILIARY_SEED_OFFSET = 0x5EED_0000_B11A
@@ -34,7 +34,11 @@ _AUXILIARY_SEED_OFFSET = 0x5EED_0000_B11A
 
 @dataclass(frozen=True)
 class LoraFactors:
-    """The factors of one adapter in one layer; `A` and `B` are the live parameters, not copies."""
+    """The factors of one adapter in one layer; `A` and `B` are the live parameters, not copies.
+
+    For plain LoRA the change of the weight is scaling * B A. HiRA and DeLoRA have no scaling (it is 1 here) and
+    another formula, and DoRA normalises on top: `bilora.effective` knows them all.
+    """
 
     name: str
     A: nn.Parameter  # (r, n)
@@ -43,20 +47,15 @@ class LoraFactors:
 
 
 def lora_factors(model: nn.Module, adapter: str = PRIMARY) -> list[LoraFactors]:
-    """List the factors of `adapter` over all PEFT LoRA layers of `model`, in module order.
+    """List the factors of `adapter` over all PEFT layers of LoRA, HiRA or DeLoRA, in module order.
 
     Raises:
         ValueError: If no layer of the model carries the adapter.
     """
     factors = [
-        LoraFactors(
-            name,
-            cast("nn.Parameter", module.lora_A[adapter].weight),
-            cast("nn.Parameter", module.lora_B[adapter].weight),
-            float(module.scaling[adapter]),
-        )
+        LoraFactors(name, *found)
         for name, module in model.named_modules()
-        if isinstance(module, LoraLayer) and adapter in module.lora_A
+        if (found := _factors(module, adapter)) is not None
     ]
     if not factors:
         raise ValueError(
@@ -66,23 +65,44 @@ def lora_factors(model: nn.Module, adapter: str = PRIMARY) -> list[LoraFactors]:
     return factors
 
 
+def _factors(module: nn.Module, adapter: str) -> tuple[nn.Parameter, nn.Parameter, float] | None:
+    if isinstance(module, LoraLayer) and adapter in module.lora_A:
+        A, B = module.lora_A[adapter].weight, module.lora_B[adapter].weight
+        return cast("nn.Parameter", A), cast("nn.Parameter", B), float(module.scaling[adapter])
+    if isinstance(module, HiraLayer) and adapter in module.hira_A:
+        return module.hira_A[adapter], module.hira_B[adapter], 1.0
+    if isinstance(module, DeloraLayer) and adapter in module.delora_A:
+        return module.delora_A[adapter], module.delora_B[adapter], 1.0
+    return None
+
+
 def product_norms_squared(products: Sequence[tuple[Tensor, Tensor, float]]) -> Tensor:
     """Return ||s B A||_F^2 of every (A, B, s), as one fp32 tensor of shape (len(products),).
 
     Uses ||B A||_F^2 = <B^T B, A A^T>. Products of equal shapes are stacked, so that the number of kernels
     depends on the number of distinct shapes and not on the depth of the model.
     """
-    groups: dict[tuple[torch.Size, torch.Size, float], list[int]] = defaultdict(list)
-    for index, (A, B, scaling) in enumerate(products):
-        groups[A.shape, B.shape, scaling].append(index)
     norms: dict[int, Tensor] = {}
-    for (_, _, scaling), indices in groups.items():
-        A = torch.stack([products[i][0].detach() for i in indices]).float()  # (layers, r, n)
-        B = torch.stack([products[i][1].detach() for i in indices]).float()  # (layers, m, r)
-        squares = (B.mT @ B).mul_(A @ A.mT).sum(dim=(1, 2)).mul_(scaling**2)
+    for indices in groups_of((A.shape, B.shape, A.device, scaling) for A, B, scaling in products):
+        A = torch.stack([products[i][0].detach() for i in indices]).float()
+        B = torch.stack([products[i][1].detach() for i in indices]).float()
+        squares = gram_norms_squared(A, B).mul_(products[indices[0]][2] ** 2)
         norms.update(zip(indices, squares.to(products[0][0].device).unbind(), strict=True))
+    return torch.stack([norms[index] for index in range(len(products))])
+
+
+def gram_norms_squared(A: Tensor, B: Tensor) -> Tensor:
+    """Return ||B A||_F^2, shape (layers,), of stacked products: A (layers, r, n) and B (layers, m, r), in fp32."""
     # Rounding can push the Gram form of a zero product slightly below zero.
-    return torch.stack([norms[index] for index in range(len(products))]).clamp_min_(0.0)
+    return (B.mT @ B).mul_(A @ A.mT).sum(dim=(1, 2)).clamp_min_(0.0)
+
+
+def groups_of(keys: Iterable[Hashable]) -> list[list[int]]:
+    """Return the positions of equal keys together, in the order in which each key first comes."""
+    groups: dict[Hashable, list[int]] = defaultdict(list)
+    for index, key in enumerate(keys):
+        groups[key].append(index)
+    return list(groups.values())
 
 
 def displacement_norm(factors: Sequence[LoraFactors], before: Sequence[tuple[Tensor, Tensor]]) -> Tensor:
@@ -109,8 +129,8 @@ def displacement_norm(factors: Sequence[LoraFactors], before: Sequence[tuple[Ten
 def attach_primary(model: nn.Module, config: PeftConfig | None) -> PeftModel:
     """Return `model` as a PEFT model with a trainable primary adapter.
 
-    A model that already is a `PeftModel` is taken as it is (its active adapter is the primary) and `config`
-    must then be None.
+    Where its start is taken out of the base weight (PiSSA) the start is kept, see `bilora.residual_base`. A model
+    that already is a `PeftModel` is taken as it is (its active adapter is the primary) and `config` must then be None.
 
     Raises:
         ValueError: If a plain model comes without a config, or a PEFT model with one.
@@ -121,44 +141,75 @@ def attach_primary(model: nn.Module, config: PeftConfig | None) -> PeftModel:
         return model
     if config is None:
         raise ValueError("the model carries no adapter; pass a configuration such as peft.LoraConfig as peft_config")
-    return cast("PeftModel", get_peft_model(model, config))
+    attached = cast("PeftModel", get_peft_model(model, config))
+    if changes_base(config):
+        record_start(attached, str(attached.active_adapters[0]))
+    return attached
 
 
 class AdapterPair:
     """The primary adapter of a PEFT model and an auxiliary one beside it.
 
     Args:
-        model: PEFT model whose active adapter is the primary.
+        model: PEFT model whose active adapter is the primary: LoRA with any start, DoRA, HiRA or DeLoRA. Where the
+            auxiliary stands relative to each is said in `bilora.auxiliary`.
         auxiliary_rank: Rank of the auxiliary; None takes the primary's. Every layer's scaling s is the primary's.
+        auxiliary_trained: Whether its factors get gradients; a method may set them itself instead.
 
     The auxiliary starts at B = 0 as every LoRA adapter does. Its A is drawn from a generator of its own, seeded
     from the global seed: the global random stream, and with it data order and dropout, is the one that plain
     LoRA would have seen.
+
+    Raises:
+        ValueError: If the primary is of another kind, or the model already has an auxiliary.
     """
 
-    def __init__(self, model: PeftModel, *, auxiliary_rank: int | None = None) -> None:
+    def __init__(self, model: PeftModel, *, auxiliary_rank: int | None = None, auxiliary_trained: bool = True) -> None:
         self.model = model
+        self._auxiliary_trained = auxiliary_trained
         self.primary_name = str(model.active_adapters[0])
-        config = model.peft_config[self.primary_name]
-        if not isinstance(config, LoraConfig):
-            raise ValueError(f"the primary adapter must be a LoRA adapter, found {type(config).__name__}")
         if AUXILIARY in model.peft_config:
             raise ValueError(f"the model already has an adapter named {AUXILIARY!r}; delete it first")
+        self.primary = lora_factors(model, self.primary_name)
         with torch.random.fork_rng():
             torch.manual_seed((torch.initial_seed() + _AUXILIARY_SEED_OFFSET) % 2**63)
-            model.add_adapter(AUXILIARY, _auxiliary_config(config, rank=auxiliary_rank))
-        _share_scaling(model, self.primary_name)
-        self.primary = lora_factors(model, self.primary_name)
-        self.auxiliary = lora_factors(model, AUXILIARY)
+            self.auxiliary = self._added(auxiliary_rank)
         self.activate_both()
 
+    def _added(self, rank: int | None) -> list[LoraFactors]:
+        config = self.model.peft_config[self.primary_name]
+        self._hooked: list[AuxiliaryFactors] = []
+        if isinstance(config, LoraConfig):
+            add_peft_auxiliary(self.model, self.primary_name, rank=rank)
+            return lora_factors(self.model, AUXILIARY)
+        if not isinstance(config, HiraConfig | DeloraConfig):
+            raise ValueError(f"the primary adapter must be LoRA, HiRA or DeLoRA, found {type(config).__name__}")
+        layers = [self.model.get_submodule(f.name) for f in self.primary]
+        self._hooked = add_hooked_auxiliary(self.model, layers, self.primary_name, rank=rank)
+        return [
+            LoraFactors(f.name, added.A, added.B, f.scaling)
+            for f, added in zip(self.primary, self._hooked, strict=True)
+        ]
+
+    @property
+    def auxiliary_active(self) -> bool:
+        """Whether the auxiliary takes part in forward passes."""
+        return self._hooked[0].active if self._hooked else AUXILIARY in self.model.active_adapters
+
     def activate_both(self) -> None:
-        """Make both adapters active and trainable; everything else keeps its requires_grad."""
-        # PeftModel.set_adapter takes a single name and freezes the other adapter; the tuner below it takes a list.
-        _set_active(self.model, [self.primary_name, AUXILIARY])
-        for factors in (*self.primary, *self.auxiliary):
-            factors.A.requires_grad_(True)
-            factors.B.requires_grad_(True)
+        """Make both adapters active, and those trainable that are trained; everything else keeps its requires_grad."""
+        if self._hooked:
+            self._set_hooked(active=True)
+        else:
+            set_active(self.model, [self.primary_name, AUXILIARY])
+        for layers, trained in ((self.primary, True), (self.auxiliary, self._auxiliary_trained)):
+            for factors in layers:
+                factors.A.requires_grad_(trained)
+                factors.B.requires_grad_(trained)
+
+    def _set_hooked(self, *, active: bool) -> None:
+        for factors in self._hooked:
+            factors.active = active
 
     @contextmanager
     def auxiliary_off(self) -> Iterator[None]:
@@ -166,52 +217,22 @@ class AdapterPair:
 
         Nests: inside another such context nothing changes, and the outermost one switches the auxiliary on again.
         """
-        if AUXILIARY not in self.model.active_adapters:
+        if not self.auxiliary_active:
             yield
             return
-        _set_active(self.model, [self.primary_name])
+        if self._hooked:
+            self._set_hooked(active=False)
+        else:
+            set_active(self.model, [self.primary_name])
         try:
             yield
         finally:
             self.activate_both()
 
-    @contextmanager
-    def primary_saved_alone(self) -> Iterator[None]:
+    def primary_saved_alone(self) -> AbstractContextManager[None]:
         """Let `model.save_pretrained` write the primary only, whoever calls it and with whatever arguments."""
-        # Unselected, PEFT writes a folder for each adapter; a Trainer calls it without a selection.
-        alone = partial(self.model.save_pretrained, selected_adapters=[self.primary_name])
-        self.model.save_pretrained = alone
-        try:
-            yield
-        finally:
-            del self.model.save_pretrained
+        return primary_saved(self.model, self.primary_name)
 
     def auxiliary_norms_squared(self) -> Tensor:
         """Return ||s B2 A2||_F^2 of every layer, fp32, shape (layers,)."""
         return product_norms_squared([(f.A, f.B, f.scaling) for f in self.auxiliary])
-
-
-def _auxiliary_config(primary: LoraConfig, *, rank: int | None) -> LoraConfig:
-    """The auxiliary is plain LoRA on the primary's layers."""
-    return LoraConfig(
-        r=primary.r if rank is None else rank,
-        lora_alpha=primary.lora_alpha,
-        lora_dropout=0.0,
-        target_modules=primary.target_modules,
-        exclude_modules=primary.exclude_modules,
-        layers_to_transform=primary.layers_to_transform,
-        layers_pattern=primary.layers_pattern,
-        task_type=primary.task_type,
-    )
-
-
-def _share_scaling(model: PeftModel, primary: str) -> None:
-    """Give the auxiliary the primary's scaling in every layer, whatever ranks, patterns or rsLoRA made of it."""
-    for module in model.modules():
-        if isinstance(module, LoraLayer) and AUXILIARY in module.scaling:
-            module.scaling[AUXILIARY] = module.scaling[primary]
-
-
-def _set_active(model: PeftModel, adapters: list[str]) -> None:
-    set_adapter = cast("Callable[[list[str]], None]", model.base_model.set_adapter)
-    set_adapter(adapters)

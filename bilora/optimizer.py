@@ -48,7 +48,8 @@ def build_optimizer(
     def before_step(optimizer: Optimizer, _args: Any, _kwargs: Any) -> None:
         method.before_step()
         for group in optimizer.param_groups:
-            name = "auxiliary_grad_norm" if group.get("maximize") else "grad_norm"
+            # A method names the role of every group beyond the primary's.
+            name = f"{group['role']}_grad_norm" if "role" in group else "grad_norm"
             method.means.add(name, clip_gradients(group["params"], max_grad_norm))
 
     def after_step(_optimizer: Optimizer, _args: Any, _kwargs: Any) -> None:

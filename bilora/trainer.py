@@ -13,8 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import torch
-from peft import PeftConfig, PeftModel, set_peft_model_state_dict
+from peft import PeftConfig, PeftModel
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.optim import Optimizer
@@ -26,7 +25,6 @@ from bilora.optimizer import build_optimizer
 from bilora.trainer_window import TrainerWindow
 
 METHOD_STATE = "method_state.safetensors"
-ADAPTER_WEIGHTS = "adapter_model.safetensors"
 
 
 class SharpnessMixin(Trainer if TYPE_CHECKING else object):  # type: ignore[misc]  # Trainer is untyped
@@ -201,11 +199,14 @@ class SharpnessMixin(Trainer if TYPE_CHECKING else object):  # type: ignore[misc
         if not isinstance(target, PeftModel):
             super()._load_from_checkpoint(resume_from_checkpoint, model)
             return
-        path = Path(resume_from_checkpoint) / ADAPTER_WEIGHTS
-        if not path.is_file():
-            raise FileNotFoundError(f"{path} is missing: {resume_from_checkpoint} is not a checkpoint of this Trainer")
-        with torch.no_grad():
-            set_peft_model_state_dict(target, load_file(path), adapter_name=target.active_adapters[0])
+        self.method.load_adapter(resume_from_checkpoint)
+
+    def _load_best_model(self) -> None:
+        """Load the best adapter as a resumed run does; the Trainer's own way would add it anew."""
+        if isinstance(self.model, PeftModel):
+            self._load_from_checkpoint(str(self.state.best_model_checkpoint))
+        else:
+            super()._load_best_model()
 
 
 class SharpnessTrainer(SharpnessMixin, Trainer):

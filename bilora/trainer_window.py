@@ -36,7 +36,8 @@ class TrainerWindow(Window):
     def __init__(
         self, trainer: SharpnessMixin, model: nn.Module, batches: Sequence[Any], items: Any, *, share: float = 1.0
     ) -> None:
-        super().__init__(trainer.method.cost, share=share)
+        scaler = trainer.accelerator.scaler
+        super().__init__(trainer.method.cost, share=share, loss_scaled=scaler is not None and scaler.is_enabled())
         self._trainer = trainer
         self._model = model
         # The Trainer pops labels from the dictionary it is given.
@@ -103,6 +104,11 @@ class TrainerWindow(Window):
     @torch.no_grad()
     def _forwards(self) -> list[Tensor]:
         """Forward passes of all micro-batches; their losses are each one's part of the mean."""
+        if not self._batches:
+            raise MethodError(
+                f"method {self._trainer.method.name!r} needs the micro-batches of the step in advance; call train(), "
+                "which announces them, instead of training_step()"
+            )
         trainer = self._trainer
         losses = []
         self._model.train()

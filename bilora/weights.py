@@ -2,7 +2,8 @@
 
 Radii of different methods can be compared only in weight space, so every method logs ||dW||_F over all matrices it
 perturbed. Methods see trained weights as a flat list of parameters and one norm, whatever the adapter is: LoRA's
-factors, for which r x r Gram matrices give the norm, or the model's own parameters.
+factors, for which r x r Gram matrices give the norm; another variant's parameters, for which the change of every
+weight matrix is formed, one layer at a time; or the model's own parameters.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from peft import PeftModel
 from torch import Tensor, nn
 
 from bilora.adapters import LoraFactors, displacement_norm, lora_factors
+from bilora.effective import AdaptedLayer, adapted_layers, is_plain_lora
 
 
 class TrainedWeights(ABC):
@@ -53,27 +55,65 @@ class LoraWeights(TrainedWeights):
         self._others = [index for index, p in enumerate(self.parameters) if id(p) not in paired]
 
     def displacement_norm(self, before: Sequence[Tensor]) -> Tensor:
-        """See `TrainedWeights.displacement_norm`; ||s (B A - B0 A0)||_F per layer, from Gram matrices."""
-        earlier = {id(p): value for p, value in zip(self.parameters, before, strict=True)}
-        # A factor that is not trained has not moved and stands for itself.
-        pairs = [(earlier.get(id(f.A), f.A.detach()), earlier.get(id(f.B), f.B.detach())) for f in self.factors]
-        norm = displacement_norm(self.factors, pairs)
+        """See `TrainedWeights.displacement_norm`."""
+        norm = self._adapter_norm({id(p): value for p, value in zip(self.parameters, before, strict=True)})
         if not self._others:
             return norm
         moves = [self.parameters[i].detach() - before[i] for i in self._others]
         joint: Tensor = torch.linalg.vector_norm(torch.stack([norm, global_norm(moves)]))
         return joint
 
+    def _adapter_norm(self, earlier: dict[int, Tensor]) -> Tensor:
+        """||s (B A - B0 A0)||_F over all layers, from Gram matrices; `earlier` maps the ids of parameters to values."""
+        # A factor that is not trained has not moved and stands for itself.
+        pairs = [(earlier.get(id(f.A), f.A.detach()), earlier.get(id(f.B), f.B.detach())) for f in self.factors]
+        return displacement_norm(self.factors, pairs)
+
+
+class VariantWeights(LoraWeights):
+    """The parameters of a DoRA, HiRA or DeLoRA adapter, and whatever else of the model is trained beside them.
+
+    Their weight change is no product of factors. A norm costs, for each layer, about what two products B A of shape
+    (m, n) cost, and for a moment four such matrices.
+    """
+
+    def __init__(
+        self, parameters: Sequence[nn.Parameter], factors: Sequence[LoraFactors], layers: Sequence[AdaptedLayer]
+    ) -> None:
+        super().__init__(parameters, factors)
+        self.layers = list(layers)
+        inside = {id(p) for layer in layers for p in layer.parameters}
+        self._others = [index for index, p in enumerate(self.parameters) if id(p) not in inside]
+
+    def _adapter_norm(self, earlier: dict[int, Tensor]) -> Tensor:
+        norms = []
+        for layer in self.layers:
+            values = [earlier.get(id(p), p.detach()) for p in layer.parameters]
+            norms.append(torch.linalg.vector_norm(layer.change() - layer.change(values)))
+        norm: Tensor = torch.linalg.vector_norm(torch.stack([n.to(norms[0].device) for n in norms]))
+        return norm.float()
+
 
 def trained_weights(model: nn.Module) -> TrainedWeights:
     """Return the trained weights of a model: those of its active adapter, or all parameters that require a gradient."""
     parameters = [p for p in model.parameters() if p.requires_grad]
-    if isinstance(model, PeftModel):
-        return LoraWeights(parameters, lora_factors(model, str(model.active_adapters[0])))
-    return FullWeights(parameters)
+    if not isinstance(model, PeftModel):
+        return FullWeights(parameters)
+    adapter = str(model.active_adapters[0])
+    factors = lora_factors(model, adapter)
+    if all(is_plain_lora(model.get_submodule(f.name), adapter) for f in factors):
+        return LoraWeights(parameters, factors)
+    return VariantWeights(parameters, factors, adapted_layers(model, adapter))
 
 
 def global_norm(tensors: Sequence[Tensor]) -> Tensor:
     """Return the L2 norm over all entries of all tensors, a scalar fp32 tensor."""
     norm: Tensor = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(list(tensors))).float())
     return norm
+
+
+def global_dot(left: Sequence[Tensor], right: Sequence[Tensor]) -> Tensor:
+    """Return the inner product over all entries of two lists of tensors of equal shapes, a scalar fp32 tensor."""
+    products = [torch.dot(a.flatten(), b.flatten()) for a, b in zip(left, right, strict=True)]
+    total: Tensor = torch.stack(products).float().sum()
+    return total

@@ -37,6 +37,7 @@ METHODS: dict[str, tuple[str, str, str]] = {
     "lora": ("LoRA", _GREY, "o"),
     "lora-sam": ("LoRA-SAM", _VERMILION, "s"),
     "bilora": ("Bi-LoRA", _BLUE, "D"),
+    "bilora-exact": ("Bi-LoRA (exact)", _BLUE, "^"),
     "dual-lora": ("Dual LoRA", _BLUE, "v"),
     "rop": ("ROP", _GREEN, "o"),
     "rwp-full": ("RWP (full)", _GREEN, "s"),
@@ -49,10 +50,14 @@ METHODS: dict[str, tuple[str, str, str]] = {
     "lora-looksam": ("LoRA-LookSAM", _VERMILION, "v"),
     "wsam": ("WSAM", _VIOLET, "o"),
     "s2sam": ("S²-SAM", _VIOLET, "s"),
+    "msam": ("MSAM", _VIOLET, "^"),
     "adazo-sam": ("AdaZo-SAM", _VIOLET, "D"),
     "asam": ("ASAM", _RED, "o"),
     "gsam": ("GSAM", _RED, "s"),
     "fsam": ("F-SAM", _RED, "D"),
+    "qlora": ("QLoRA", _GREY, "D"),
+    "qlora-sam": ("QLoRA-SAM", _VERMILION, "D"),
+    "bi-qlora": ("Bi-QLoRA", _BLUE, "o"),
 }
 _VARIANTS = {"dora": "DoRA", "pissa": "PiSSA", "lora-ga": "LoRA-GA", "hira": "HiRA", "delora": "DeLoRA"}
 #: name -> (in a heading, in a sentence).

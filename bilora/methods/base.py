@@ -27,7 +27,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import torch
-from peft import PeftConfig
+from peft import PeftConfig, PeftModel
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
@@ -35,6 +35,7 @@ from bilora.adapters import attach_primary
 from bilora.methods.means import RunningMeans
 from bilora.methods.options import MethodError, MethodOptions
 from bilora.methods.window import Cost, LoopWindow, Window
+from bilora.residual_base import load_primary, primary_saved
 from bilora.weights import TrainedWeights, trained_weights
 
 
@@ -168,13 +169,19 @@ class Method(ABC):
         return nullcontext()
 
     def exporting(self) -> AbstractContextManager[None]:
-        """Context in which `model.save_pretrained` writes the exported adapter only."""
+        """Context in which `model.save_pretrained` writes the exported adapter only, for the original base."""
+        if isinstance(self.model, PeftModel):
+            return primary_saved(self.model, str(self.model.active_adapters[0]))
         return nullcontext()
 
     def export(self, folder: str | Path) -> None:
         """Write what was trained to `folder`: an adapter in PEFT's format, or a whole model."""
         with self.exporting():
             self.model.save_pretrained(str(folder))
+
+    def load_adapter(self, folder: str | Path) -> None:
+        """Load an adapter that `export` or a checkpoint wrote into the live parameters, without adding it anew."""
+        load_primary(self.model, folder, str(self.model.active_adapters[0]))
 
     def extra_memory(self) -> int:
         """Return the bytes this method holds at its peak beyond plain LoRA: copies, directions, auxiliary factors."""

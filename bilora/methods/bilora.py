@@ -8,132 +8,108 @@ Models" (ICLR 2026, arXiv 2508.19564) solve
 with one forward and backward pass per step. Here the auxiliary is a second stock PEFT adapter; its ascent is a
 parameter group with `maximize=True`, no weight decay and a gradient clip of its own; after each step both its
 factors are scaled back onto the ball when they have left it. The norm is taken over all layers together, with
-the scaling s inside: the true change of the weights. The paper leaves the optimizer, the place of s and the
-auxiliary's start open; these are our choices.
+the scaling s inside: the true change of the weights. The paper leaves the optimizer, the place of s, the
+auxiliary's start and its schedule open; these are our choices, and s and the schedule have options.
 """
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
-from peft import PeftConfig
-from torch import Tensor, nn
+from torch import Tensor
 
-from bilora.adapters import AdapterPair
-from bilora.methods.base import Method
-from bilora.methods.options import (
-    MethodError,
-    MethodOptions,
-    nonnegative,
-    one_of,
-    option,
-    optional,
-    positive_integer,
-)
+from bilora.methods.auxiliary import AuxiliaryMethod, AuxiliaryOptions
+from bilora.methods.options import MethodError, boolean, nonnegative, one_of, option, optional
 
 CLIP_SCHEMES = ("global", "per-layer", "none")
+SCHEDULES = ("primary", "constant")
 # Scaling rounds every entry; a product that should lie on the sphere may then stand out of it by about one
 # part in 1e7. This margin keeps the promise that the radius is never exceeded.
 _MARGIN = 1e-6
 
 
 @dataclass(frozen=True, kw_only=True)
-class BiLoraOptions(MethodOptions):
+class BiLoraOptions(AuxiliaryOptions):
     """Options of Bi-LoRA."""
 
-    rho: float = option(
-        0.05, nonnegative, "radius: sqrt(sum over layers of ||s B2 A2||_F^2), in weight space (paper: 0.05 or 0.1)"
-    )
-    auxiliary_rank: int | None = option(
-        None, optional(positive_integer), "rank of the auxiliary adapter; none takes the primary's"
-    )
     auxiliary_learning_rate: float | None = option(
-        None,
-        optional(nonnegative),
-        "peak learning rate of the ascent, on the primary's schedule; none: the primary's",
+        None, optional(nonnegative), "peak learning rate of the auxiliary; none: the primary's"
+    )
+    auxiliary_schedule: str = option(
+        "primary",
+        one_of(*SCHEDULES),
+        "primary: the auxiliary's learning rate follows the scheduler; constant: it stays at its peak",
     )
     clip: str = option("global", one_of(*CLIP_SCHEMES), "projection after a step: global (one ball), per-layer, none")
+    radius_includes_scaling: bool = option(
+        True, boolean, "whether rho bounds ||s B2 A2||, the weight change, or (false) ||B2 A2||, as the paper prints"
+    )
 
 
-class BiLora(Method):
+class BiLora(AuxiliaryMethod):
     """Bi-LoRA with global (default), per-layer or no projection of the auxiliary adapter."""
 
     name = "bilora"
     summary = "auxiliary adapter ascends inside a weight-space ball; one gradient a step"
-    perturbs = "W, by the auxiliary product s B2 A2"
-    radius_convention = "sqrt(sum over layers of ||s B2 A2||_F^2), s = alpha / r inside: the true change of the weights"
-    cost_rule = "1"
     memory_rule = "auxiliary factors, their gradients and optimizer moments"
     source = "Liu et al., ICLR 2026, arXiv 2508.19564"
-    published_cost = 1.11
+    published_cost: ClassVar[float | None] = 1.11
     options_class = BiLoraOptions
     options: BiLoraOptions
-
-    def attach(self, model: nn.Module, config: PeftConfig | None = None) -> nn.Module:
-        """Attach the primary adapter and the auxiliary beside it; both become active."""
-        peft_model = super().attach(model, config)
-        self.pair = AdapterPair(self.model, auxiliary_rank=self.options.auxiliary_rank)
-        return peft_model
-
-    def _auxiliary_parameters(self) -> list[Tensor]:
-        return [p for f in self.pair.auxiliary for p in (f.A, f.B)]
 
     def parameter_groups(self, *, learning_rate: float, weight_decay: float) -> list[dict[str, Any]]:
         """Return the descending primary group and the ascending auxiliary group."""
         ascent = self.options.auxiliary_learning_rate
-        return [
-            *super().parameter_groups(learning_rate=learning_rate, weight_decay=weight_decay),
-            {
-                "params": self._auxiliary_parameters(),
-                "lr": learning_rate if ascent is None else ascent,
-                "weight_decay": 0.0,
-                "maximize": True,
-            },
-        ]
+        self._peak = learning_rate if ascent is None else ascent
+        auxiliary = {
+            "params": self.auxiliary_parameters(),
+            "lr": self._peak,
+            "role": "auxiliary",
+            **self.auxiliary_rule(weight_decay=weight_decay),
+        }
+        return [*super().parameter_groups(learning_rate=learning_rate, weight_decay=weight_decay), auxiliary]
+
+    def auxiliary_rule(self, *, weight_decay: float) -> dict[str, Any]:
+        """Return the optimizer's settings of the auxiliary group: ascent, without weight decay."""
+        return {"weight_decay": 0.0, "maximize": True}
+
+    def before_step(self) -> None:
+        """Set the auxiliary's learning rate back to its peak, whatever a scheduler or a checkpoint made of it."""
+        if self.options.auxiliary_schedule == "constant" and self._optimizer is not None:
+            for group in self._optimizer.param_groups:
+                if group.get("role") == "auxiliary":
+                    group["lr"] = self._peak
 
     @torch.no_grad()
     def after_step(self) -> None:
         """Scale both auxiliary factors by sqrt(rho / c) where the norm c of their product exceeds rho."""
-        squares = self.pair.auxiliary_norms_squared()
-        if self.options.clip == "global":
-            norm = squares.sum().sqrt()
-            factor = self._shrink(norm)
-            torch._foreach_mul_(self._auxiliary_parameters(), factor.to(self.pair.auxiliary[0].A.dtype))
-            self.means.add("clip_active", (norm > self.options.rho).float())
-            norm = norm.clamp_max(self.options.rho)
-        elif self.options.clip == "per-layer":
-            norms = squares.sqrt()
-            factors = self._shrink(norms)
-            for layer, factor in zip(self.pair.auxiliary, factors, strict=True):
-                layer.A.mul_(factor)
-                layer.B.mul_(factor)
-            self.means.add("clip_active", (norms > self.options.rho).float().mean())
-            norm = norms.clamp_max(self.options.rho).square().sum().sqrt()
-        else:
-            norm = squares.sum().sqrt()
-        self.means.add("perturbation_norm", norm)
+        changes = self.pair.auxiliary_norms_squared()  # ||s B2 A2||^2, (layers,)
+        if self.options.clip == "none":
+            self.means.add("perturbation_norm", changes.sum().sqrt())
+            return
+        squares = changes if self.options.radius_includes_scaling else changes / self.scalings.square()
+        norms = squares.sum().sqrt() if self.options.clip == "global" else squares.sqrt()
+        self._shrink(norms)
+        self.means.add("clip_active", (norms > self.options.rho).float().mean())
+        kept = torch.where(norms > self.options.rho, self.options.rho / norms, torch.ones_like(norms))
+        self.means.add("perturbation_norm", (changes * kept.square()).sum().sqrt())
 
-    def _shrink(self, norm: Tensor) -> Tensor:
-        """Factor for each of A2 and B2: 1 inside the ball, so that nothing is rounded there."""
+    def _shrink(self, norms: Tensor) -> None:
+        """Multiply A2 and B2 by a factor that is 1 inside the ball, so that nothing is rounded there."""
         rho = self.options.rho
-        outside = norm > rho
-        shrunk = (rho * (1.0 - _MARGIN) / norm.where(outside, torch.ones_like(norm))).sqrt()
-        return shrunk.where(outside, torch.ones_like(norm))
-
-    def evaluation(self) -> AbstractContextManager[None]:
-        """Switch the auxiliary off."""
-        return self.pair.auxiliary_off()
-
-    def exporting(self) -> AbstractContextManager[None]:
-        """Let `model.save_pretrained` write the primary only."""
-        return self.pair.primary_saved_alone()
+        outside = norms > rho
+        shrunk = (rho * (1.0 - _MARGIN) / norms.where(outside, torch.ones_like(norms))).sqrt()
+        factors = shrunk.where(outside, torch.ones_like(norms)).to(self.pair.auxiliary[0].A.dtype)
+        if factors.dim() == 0:
+            torch._foreach_mul_(self.auxiliary_parameters(), factors)
+        else:
+            torch._foreach_mul_(self.auxiliary_parameters(), [f for f in factors.unbind() for _ in range(2)])
 
     def extra_memory(self) -> int:
         """The auxiliary's factors, gradients and two moments."""
-        return 4 * sum(p.nbytes for p in self._auxiliary_parameters())
+        return 4 * sum(p.nbytes for p in self.auxiliary_parameters())
 
     def state_dict(self) -> dict[str, Tensor]:
         """Return the auxiliary's factors, which exports leave out and a resumed run needs."""

@@ -33,6 +33,26 @@ def positive_integer(value: Any) -> int:
     return value
 
 
+def boolean(value: Any) -> bool:
+    """Read true or false."""
+    if not isinstance(value, bool):
+        raise ValueError("true or false")
+    return value
+
+
+def between(low: float, high: float, *, low_allowed: bool = True, high_allowed: bool = True) -> Reader:
+    """Read a number of the interval from `low` to `high`; each end belongs to it unless said otherwise."""
+    interval = f"{'[' if low_allowed else '('}{low:g}, {high:g}{']' if high_allowed else ')'}"
+
+    def read(value: Any) -> float:
+        inside = isinstance(value, int | float) and not isinstance(value, bool) and low <= value <= high
+        if not inside or (value == low and not low_allowed) or (value == high and not high_allowed):
+            raise ValueError(f"a number in {interval}")
+        return float(value)
+
+    return read
+
+
 def one_of(*allowed: str) -> Reader:
     """Read one of the allowed words."""
 

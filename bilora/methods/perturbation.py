@@ -44,8 +44,8 @@ def perturbed(
         copies = {id(p): copy for p, copy in zip(parameters, saved, strict=True)}
         before = [copies.get(id(p), p.detach()) for p in method.weights.parameters]
         with torch.no_grad():
-            moves = torch._foreach_mul(list(direction), scale)
-            torch._foreach_add_(list(parameters), list(moves))
+            # The products have no name, so that they are gone before the next pass needs its memory.
+            torch._foreach_add_(list(parameters), list(torch._foreach_mul(list(direction), scale)))
             method.means.add("perturbation_norm", method.weights.displacement_norm(before))
         yield
 

@@ -5,13 +5,52 @@ from __future__ import annotations
 from difflib import get_close_matches
 from typing import Any
 
+from bilora.methods.balance import LoraNbar, LoraObar
 from bilora.methods.base import Method
 from bilora.methods.bilora import BiLora
+from bilora.methods.dual import DualLora
+from bilora.methods.efficient_flat import EflatLora
+from bilora.methods.efficient_sam import LoraEsam, LoraLookSam
+from bilora.methods.exact_adversary import ExactAdversary
+from bilora.methods.full import FullFineTuning
 from bilora.methods.lora import Lora
+from bilora.methods.merged_noise import FlatLora, RwpFull
 from bilora.methods.options import MethodError, option_names
+from bilora.methods.random_outputs import Rop
+from bilora.methods.random_perturbation import RwpLora
 from bilora.methods.sam import LoraSam
+from bilora.methods.sam_ascents import Asam, Fsam
+from bilora.methods.sam_mixtures import Gsam, Wsam
+from bilora.methods.single_step import Msam, S2Sam
+from bilora.methods.zeroth_order import AdaZoSam
 
-METHODS: dict[str, type[Method]] = {cls.name: cls for cls in (Lora, LoraSam, BiLora)}
+METHODS: dict[str, type[Method]] = {
+    cls.name: cls
+    for cls in (
+        FullFineTuning,
+        Lora,
+        LoraSam,
+        BiLora,
+        ExactAdversary,
+        DualLora,
+        S2Sam,
+        Msam,
+        EflatLora,
+        LoraObar,
+        LoraNbar,
+        LoraEsam,
+        LoraLookSam,
+        Wsam,
+        Asam,
+        Gsam,
+        Fsam,
+        Rop,
+        RwpLora,
+        RwpFull,
+        FlatLora,
+        AdaZoSam,
+    )
+}
 
 
 def method_names() -> list[str]:

@@ -19,7 +19,7 @@ from bilora.methods.base import Method
 from bilora.methods.options import MethodOptions, nonnegative, one_of, option
 from bilora.methods.perturbation import perturbed
 from bilora.methods.window import Window
-from bilora.weights import global_norm
+from bilora.weights import global_dot, global_norm
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,7 +38,7 @@ class TwoPassSam(Method):
     Subclasses choose the direction (`ascent`) and what is made of the two gradients (`combine`).
     """
 
-    memory_rule = "copies of the perturbed factors and the step along the gradient"
+    memory_rule = "a copy of the perturbed factors, and the clean gradients while the second pass runs"
     options_class = SamOptions
     options: SamOptions
     replays: ClassVar[bool] = True
@@ -75,7 +75,7 @@ class TwoPassSam(Method):
         """
 
     def extra_memory(self) -> int:
-        """Copy and step of every factor."""
+        """Copy and clean gradient of every factor."""
         return 2 * sum(p.nbytes for p in self.weights.parameters)
 
 
@@ -89,6 +89,25 @@ class LoraSam(TwoPassSam):
     cost_rule = "2"
     source = "Foret et al., ICLR 2021, arXiv 2010.01412; over (A, B) as in arXiv 2508.19564"
     published_cost = 1.96
+
+
+def present_gradients(parameters: list[nn.Parameter]) -> list[Tensor]:
+    """Return the gradients that stand in `.grad`; zeros are put where the last pass did not reach a weight.
+
+    A mixture of experts may route a batch elsewhere once its weights are perturbed.
+    """
+    found = []
+    for parameter in parameters:
+        if parameter.grad is None:
+            parameter.grad = torch.zeros_like(parameter)
+        found.append(parameter.grad)
+    return found
+
+
+def share_along(vector: list[Tensor], axis: list[Tensor]) -> Tensor:
+    """Return <vector, axis> / ||axis||^2 over all tensors together, and 0 where the axis is 0."""
+    square = global_norm(axis).square()
+    return torch.where(square > 0, global_dot(vector, axis) / square, torch.zeros_like(square))
 
 
 def scale_to(rho: float, norm: Tensor) -> Tensor:

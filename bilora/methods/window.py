@@ -38,11 +38,23 @@ class Window(ABC):
     Args:
         cost: Where passes are counted.
         share: What part of the effective batch the window is (1, unless a method treats micro-batches singly).
+        loss_scaled: Whether a gradient scaler multiplies the losses, so that gradients stand in `.grad` times a factor
+            that changes while training, and may have overflowed.
     """
 
-    def __init__(self, cost: Cost, *, share: float = 1.0) -> None:
+    def __init__(self, cost: Cost, *, share: float = 1.0, loss_scaled: bool = False) -> None:
         self.cost = cost
         self.share = share
+        self.loss_scaled = loss_scaled
+
+    def require_true_gradients(self, reason: str) -> None:
+        """Refuse scaled losses on behalf of a method that needs gradients as they are.
+
+        Raises:
+            MethodError: If the losses are scaled; the message gives `reason`.
+        """
+        if self.loss_scaled:
+            raise MethodError(f"{reason}, but fp16 training scales the loss; train in bf16 (bf16=True) or fp32")
 
     @abstractmethod
     def replay(self, kept: Sequence[Tensor] | None = None) -> None:

@@ -44,7 +44,7 @@ def test_defaults_of_a_method_are_part_of_its_key() -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"methods": ("lora", "bilor")}, "--methods: unknown method 'bilor', did you mean 'bilora'?"),
+        ({"methods": ("lora", "bilor")}, "--methods: 'bilor': unknown method 'bilor', did you mean 'bilora'?"),
         ({"tasks": ("pocket-maths",)}, "--tasks: unknown task 'pocket-maths', did you mean 'pocket-math'?"),
         ({"model": "nowhere"}, "--model: 'nowhere' is neither a folder nor a shipped model"),
         ({"spaces": ("ful",)}, "--spaces: unknown space 'ful'; did you mean 'full'?"),

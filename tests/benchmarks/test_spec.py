@@ -10,6 +10,7 @@ from benchmarks.spec import RunSpec
 SPEC = RunSpec(
     method="bilora",
     variant="lora",
+    quantize=None,
     options={"rho": 0.05, "clip": "global"},
     task="pocket-math",
     task_version="1",

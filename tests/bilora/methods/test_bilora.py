@@ -115,3 +115,33 @@ def test_logged_norm_and_clip_fraction() -> None:
     assert means["perturbation_norm"] == pytest.approx(0.02, rel=1e-6)
     assert {"grad_norm", "auxiliary_grad_norm"} <= means.keys()
     assert method.cost.gradients == 3
+
+
+def test_radius_without_the_scaling_bounds_the_bare_product() -> None:
+    """alpha / r = 2 here, so the change of the weights, which is what is logged, is twice the radius."""
+    model, method = attached("bilora", rho=0.02, radius_includes_scaling=False)
+    assert isinstance(method, BiLora)
+    train_loop(model, method, build_optimizer(method, lr=1e-2), steps=4)
+    assert auxiliary_norm(method) == pytest.approx(2 * 0.02, rel=1e-5)
+    means = method.means.pop()
+    assert means["clip_active"] == 1.0
+    assert means["perturbation_norm"] == pytest.approx(2 * 0.02, rel=1e-5)
+
+
+@pytest.mark.parametrize(("schedule", "expected"), [("primary", 0.5), ("constant", 1.0)])
+def test_auxiliary_learning_rate_follows_the_scheduler_or_stays_at_its_peak(schedule: str, expected: float) -> None:
+    model, method = attached("bilora", auxiliary_schedule=schedule, auxiliary_learning_rate=2e-2)
+    optimizer = build_optimizer(method, lr=1e-2)
+    scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: 0.5**step)
+    used: list[list[float]] = []
+    optimizer.register_step_post_hook(lambda o, *_: used.append([group["lr"] for group in o.param_groups]))
+    for _ in range(3):
+        train_loop(model, method, optimizer, steps=1)
+        scheduler.step()
+    assert used == [pytest.approx([1e-2 * 0.5**step, 2e-2 * expected**step]) for step in range(3)]
+    # A resumed run reads the rates of a checkpoint, which was written after the scheduler's step.
+    _, resumed = attached("bilora", auxiliary_schedule=schedule, auxiliary_learning_rate=2e-2)
+    again = build_optimizer(resumed, lr=1e-2)
+    again.load_state_dict(optimizer.state_dict())
+    again.step()
+    assert [g["lr"] for g in again.param_groups] == pytest.approx([1e-2 * 0.5**3, 2e-2 * expected**3])

@@ -23,6 +23,7 @@ def test_every_row_carries_its_own_name() -> None:
         ("bilora", {"rho": None}, "option rho is None; expected a finite number >= 0"),
         ("bilora", {"auxiliary_rank": 2.5}, "option auxiliary_rank is 2.5; expected an integer >= 1"),
         ("bilora", {"auxiliary_rank": True}, "option auxiliary_rank is True; expected an integer >= 1"),
+        ("bilora", {"radius_includes_scaling": 1}, "option radius_includes_scaling is 1; expected true or false"),
         ("bilora", {"clip": "local"}, "option clip is 'local'; expected one of global, per-layer, none"),
     ],
 )

@@ -1,0 +1,152 @@
+"""Measuring one gradient, one product by each route, and the ends of the spectrum, for a model on some data."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from analysis import FullSpace, GaussNewtonOperator, HessianOperator, Objective, eigenvalues
+from analysis.operators import SpaceOperator
+from benchmarks.curvature.records import CurvatureRecord, RecordFile, median_seconds
+from benchmarks.curvature.shapes import decoder_weights
+
+GAUSS_NEWTON = "gauss-newton"
+
+
+@dataclass(frozen=True)
+class Workload:
+    """A model, the matrices that are measured, and the data.
+
+    Attributes:
+        case: Name in the records.
+        objective: Mean loss over the micro-batches.
+        space: The linear weights of the decoder layers.
+        dtype: Type of vectors.
+        micro_batch: Rows x tokens of one forward pass.
+    """
+
+    case: str
+    objective: Objective
+    space: FullSpace
+    dtype: torch.dtype | None
+    micro_batch: str
+
+    @property
+    def tokens(self) -> int:
+        """Counted tokens: all but the first of each row."""
+        return sum(batch["labels"][:, 1:].numel() for batch in self.objective.batches)
+
+    def record(self, file: RecordFile, **fields: Any) -> CurvatureRecord:
+        """Return a record of this workload."""
+        return CurvatureRecord(
+            case=self.case,
+            device=file.name,
+            parameters=self.space.dimension,
+            tokens=self.tokens,
+            micro_batch=self.micro_batch,
+            **fields,
+        )
+
+    def operator(self, route: str) -> SpaceOperator:
+        """Return the operator of a route; no graph is kept, as none would fit beside a large model."""
+        if route == GAUSS_NEWTON:
+            return GaussNewtonOperator(self.objective, self.space, vector_dtype=self.dtype)
+        return HessianOperator(self.objective, self.space, route=route, graph_budget_bytes=0, vector_dtype=self.dtype)
+
+
+def workload(
+    model: nn.Module, batches: Sequence[dict[str, Tensor]], *, case: str, dtype: torch.dtype | None
+) -> Workload:
+    """Return the workload of a model's decoder matrices on some micro-batches."""
+    rows, tokens = batches[0]["input_ids"].shape
+    space = FullSpace(model, parameters=decoder_weights(model))
+    return Workload(case, Objective(model, batches), space, dtype, f"{rows}x{tokens}")
+
+
+def measure_gradient(work: Workload, file: RecordFile, *, repeats: int) -> float | None:
+    """Record the time of one gradient as training takes it: backward into `.grad`, micro-batch by micro-batch."""
+
+    def backward() -> None:
+        for index in range(len(work.objective.batches)):
+            total, _ = work.objective.batch_loss(index)
+            total.backward()  # type: ignore[no-untyped-call]
+
+    def run() -> dict[str, Any]:
+        with work.space:
+            try:
+                return {"seconds": median_seconds(backward, device=file.device, repeats=repeats)}
+            finally:
+                for tensor in work.space.tensors:
+                    tensor.grad = None
+
+    return file.attempt(work.record(file, quantity="gradient"), run).seconds
+
+
+def measure_product(
+    work: Workload, file: RecordFile, route: str, *, repeats: int, gradient_seconds: float | None, limit_gb: float
+) -> CurvatureRecord:
+    """Record the time and memory of one product along a random direction."""
+
+    def run() -> dict[str, Any]:
+        with work.space:
+            operator = work.operator(route)
+            direction = operator.random_direction(seed=0, stream="benchmark")
+            return {
+                "seconds": median_seconds(lambda: operator.matvec(direction), device=file.device, repeats=repeats),
+                "products": 1,
+            }
+
+    quantity = GAUSS_NEWTON if route == GAUSS_NEWTON else "product"
+    shown = work.record(file, quantity=quantity, route=route, gradient_seconds=gradient_seconds)
+    return file.attempt(shown, run, limit_gb=limit_gb)
+
+
+def measure_ends(
+    work: Workload,
+    file: RecordFile,
+    route: str,
+    *,
+    tolerance: float,
+    basis_size: int,
+    max_products: int,
+    gradient_seconds: float | None,
+    limit_gb: float,
+) -> None:
+    """Record the largest and the smallest eigenvalue at a relative residual, from one run."""
+    on_host = file.device.type == "cuda"
+    smallest: list[CurvatureRecord] = []
+
+    def run() -> dict[str, Any]:
+        with work.space:
+            spectrum = eigenvalues(
+                work.operator(route),
+                top=1,
+                bottom=1,
+                tolerance=tolerance,
+                max_products=max_products,
+                basis_size=basis_size,
+                basis_storage="host" if on_host else "device",
+                basis_dtype=work.dtype if work.dtype is torch.bfloat16 else None,
+            )
+        ends: list[dict[str, Any]] = [
+            {
+                "seconds": spectrum.seconds,
+                "products": spectrum.products,
+                "value": pair.value,
+                "relative_error": pair.relative_residual,
+                "converged": pair.converged,
+            }
+            for pair in (*spectrum.bottom, *spectrum.top)
+        ]
+        smallest.append(replace(shown, quantity="smallest", **ends[0]))
+        return ends[1]
+
+    note = f"tolerance {tolerance:g}, {basis_size} basis vectors {'on the host' if on_host else 'on the device'}"
+    shown = work.record(file, quantity="largest", route=route, gradient_seconds=gradient_seconds, note=note)
+    largest = file.attempt(shown, run, limit_gb=limit_gb)
+    for record in smallest:
+        file.add(replace(record, peak_gb=largest.peak_gb, note=largest.note))
