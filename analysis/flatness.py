@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from torch import nn
 
+from analysis.eigenpair import EigenPair
 from analysis.landscape import Slices, slices, symmetric_alphas
 from analysis.objective import Objective
 from analysis.operators import HessianOperator
@@ -19,14 +20,16 @@ from analysis.progress import Progress, silent, within
 from analysis.settings import FlatnessSettings
 from analysis.sharpness import (
     AverageCase,
+    GradientNorms,
     Linearisation,
     WorstCase,
     average_case,
+    gradient_norms,
     linearise,
     worst_case,
 )
-from analysis.spaces import ParameterSpace, parameter_space
-from analysis.spectrum import EigenPair, eigenvalues
+from analysis.spaces import LoraSpace, ParameterSpace, parameter_space
+from analysis.spectrum import eigenvalues
 
 
 @dataclass(frozen=True)
@@ -38,6 +41,8 @@ class SpaceFlatness:
         top: Largest Hessian eigenvalues, largest first.
         bottom: Smallest, smallest first.
         products: Hessian products taken.
+        gradient: Norms of the gradient, with the part that a low-rank perturbation can use; None if left out, and in
+            a space of factors, where the gradient's blocks are not those of the weights.
         worst_case_one_step: Loss increase one gradient step away.
         worst_case: Largest increase found by projected ascent.
         average_case: Mean increase over random directions, or None.
@@ -51,6 +56,7 @@ class SpaceFlatness:
     top: tuple[EigenPair, ...]
     bottom: tuple[EigenPair, ...]
     products: int
+    gradient: GradientNorms | None
     worst_case_one_step: WorstCase
     worst_case: WorstCase
     average_case: AverageCase | None
@@ -122,22 +128,26 @@ def _measure_space(
     started = time.perf_counter()
     evaluations, gradients = objective.evaluations, objective.gradient_evaluations
     top, bottom, products = _spectrum(objective, space, settings, within(report, 0.0, 0.6, label="spectrum"))
-    one_step = worst_case(objective, space, radius=settings.radius, steps=1, at=at)
+    one_step = worst_case(objective, space, radius=settings.radius, max_steps=1, at=at)
     ascent = worst_case(
         objective,
         space,
         radius=settings.radius,
-        steps=settings.ascent_steps,
+        max_steps=settings.ascent_steps,
+        tolerance=settings.ascent_tolerance,
         at=at,
         on_progress=within(report, 0.6, 0.75, label="worst case"),
     )
-    average = cuts = None
+    gradient = average = cuts = None
+    if settings.gradient_rank and not isinstance(space, LoraSpace):
+        gradient = gradient_norms(at.gradient, space.names, rank=settings.gradient_rank, seed=settings.seed)
     if settings.average_draws:
         average = average_case(
             objective,
             space,
             radius=settings.average_radius,
-            draws=settings.average_draws,
+            max_draws=settings.average_draws,
+            tolerance=settings.average_tolerance,
             seed=settings.seed,
             loss=at.loss,
             on_progress=within(report, 0.75, 0.85, label="average case"),
@@ -157,6 +167,7 @@ def _measure_space(
         top=top,
         bottom=bottom,
         products=products,
+        gradient=gradient,
         worst_case_one_step=one_step,
         worst_case=ascent,
         average_case=average,

@@ -5,14 +5,13 @@
 with S_b the sum of the token losses of batch b and N_b its number of counted tokens. Averaging the batches' own means
 instead would weigh a short batch like a long one, and its Hessian would belong to another loss. Dropout is off,
 the order is fixed, `.grad` and the modules' training flags are left as they were found. Batches are taken one at a
-time, so memory is that of the largest batch.
+time, so memory is that of the largest batch; layers whose activation checkpointing is on keep it.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -20,51 +19,11 @@ from torch import Tensor, nn
 
 from analysis import vectors
 from analysis.errors import ObjectiveError
+from analysis.losses import CrossEntropyLoss, LossFunction, ScoredLogits, causal_lm_loss
+from analysis.modes import evaluation_mode, recomputing
 from analysis.vectors import Vector
 
 Batch = Any
-LossFunction = Callable[[nn.Module, Any], tuple[Tensor, int]]
-"""`loss(model, batch)` -> (sum of the token losses, a scalar that can be differentiated; number of tokens)."""
-
-IGNORED_LABEL = -100
-
-
-def causal_lm_loss(model: nn.Module, batch: Mapping[str, Tensor]) -> tuple[Tensor, int]:
-    """Return the summed next-token cross-entropy of a batch and the number of tokens it is summed over.
-
-    Position t predicts label t + 1; labels equal to -100 are left out. The loss keeps the type of the logits
-    (float16 and bfloat16 are widened to float32), so that a float64 model has a float64 loss.
-
-    Args:
-        model: A causal language model of transformers or PEFT.
-        batch: `input_ids` (b, t), `labels` (b, t), and whatever else the model's forward takes.
-
-    Raises:
-        ObjectiveError: The batch has no `labels`.
-    """
-    if "labels" not in batch:
-        raise ObjectiveError(f"a batch has {sorted(batch)} but no 'labels'; add them, or pass your own loss=")
-    device = next(model.parameters()).device
-    inputs = {key: value.to(device) for key, value in batch.items() if key != "labels"}
-    following = nn.functional.pad(batch["labels"].to(device)[:, 1:], (0, 1), value=IGNORED_LABEL).flatten()
-    rows = (following != IGNORED_LABEL).nonzero().squeeze(1)
-    logits = model(**inputs, use_cache=False).logits.flatten(0, 1).index_select(0, rows)
-    logits = logits.to(vectors.working_dtype(logits.dtype))
-    # The same number as cross_entropy, but its second derivative takes half the time of log_softmax's.
-    chosen = logits.gather(1, following[rows, None])
-    return torch.logsumexp(logits, dim=1).sum() - chosen.sum(), len(rows)
-
-
-@contextmanager
-def evaluation_mode(model: nn.Module) -> Iterator[None]:
-    """Put a model in evaluation mode and give every module its own flag back afterwards."""
-    flags = [(module, module.training) for module in model.modules()]
-    model.eval()
-    try:
-        yield
-    finally:
-        for module, training in flags:
-            module.training = training
 
 
 class Objective:
@@ -98,16 +57,38 @@ class Objective:
         Raises:
             ObjectiveError: The loss is not finite, or the count is negative.
         """
-        with evaluation_mode(self.model):
+        with evaluation_mode(self.model), recomputing(self.model):
             total, count = self._loss(self.model, self.batches[index])
         if not math.isfinite(total.item()):
-            raise ObjectiveError(
-                f"the loss of batch {index} is {total.item()}; check the batch and the weights for NaN, "
-                "or take a smaller radius if the weights were displaced"
-            )
+            raise ObjectiveError(f"the loss of batch {index} is {total.item()}; {self._suspect()}")
         if count < 0:
             raise ObjectiveError(f"the loss function counted {count} tokens in batch {index}; expected at least 0")
         return total, count
+
+    def batch_logits(self, index: int) -> ScoredLogits:
+        """Return the logits that the loss of one batch is the cross-entropy of, see `batch_loss`.
+
+        Raises:
+            ObjectiveError: The loss does not say which logits it scores, or they are not finite.
+        """
+        if not isinstance(self._loss, CrossEntropyLoss):
+            name = getattr(self._loss, "__name__", type(self._loss).__name__)
+            raise ObjectiveError(
+                f"the loss {name} has no logits, which the Gauss-Newton matrix and the Fisher per token or example "
+                "need; pass loss=CrossEntropyLoss(logits) with a function that returns ScoredLogits, or take a Hessian"
+            )
+        with evaluation_mode(self.model), recomputing(self.model):
+            scored = self._loss.logits(self.model, self.batches[index])
+        if not bool(torch.isfinite(scored.values.detach()).all()):
+            raise ObjectiveError(f"the logits of batch {index} are not finite; {self._suspect()}")
+        return scored
+
+    def _suspect(self) -> str:
+        """Return where to look for the cause of a loss that is not finite."""
+        for name, parameter in self.model.named_parameters():
+            if parameter.is_floating_point() and not bool(torch.isfinite(parameter.detach()).all()):
+                return f"the weights of {name} are not finite: load an earlier checkpoint"
+        return "the weights are finite: check the batch, or take a smaller radius if the weights were displaced"
 
     def value(self) -> float:
         """Return L, the mean loss per token."""

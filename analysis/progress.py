@@ -26,3 +26,15 @@ def within(outer: Progress, start: float, stop: float, *, label: str) -> Progres
         outer(start + (stop - start) * fraction, f"{label}: {note}")
 
     return inner
+
+
+def time_left(seconds: float, done: int, total: int) -> str:
+    """Return what is left of equal pieces of work, as "about 40 s left" or "about 3 min left".
+
+    Args:
+        seconds: Time that the pieces done so far took.
+        done: How many that are, at least 1.
+        total: How many there are in all.
+    """
+    left = seconds / done * (total - done)
+    return f"about {left:.0f} s left" if left < 100 else f"about {left / 60:.0f} min left"

@@ -28,8 +28,11 @@ class FlatnessSettings:
         tolerance: Largest residual of a converged eigenvalue, relative to |lambda_max|.
         max_products: Most Hessian products per space; what has not converged by then says so.
         basis_size: Lanczos vectors held at once.
-        ascent_steps: Points of the projected ascent.
-        average_draws: Random directions of the average case; 0 leaves it out.
+        gradient_rank: r of the gradient's top-r singular part; 0 leaves it out.
+        ascent_steps: Most points of the projected ascent.
+        ascent_tolerance: Relative rise of the increase below which it stops.
+        average_draws: Most random directions of the average case; 0 leaves it out.
+        average_tolerance: Relative standard error at which it draws no more.
         slice_directions: How many slices; 0 leaves them out.
         slice_extent: Largest alpha, relative to the rows of the weights.
         slice_points: Odd number of positions along a slice.
@@ -46,8 +49,11 @@ class FlatnessSettings:
     tolerance: float = 5e-3
     max_products: int = 60
     basis_size: int = 32
+    gradient_rank: int = 8
     ascent_steps: int = 5
+    ascent_tolerance: float = 1e-2
     average_draws: int = 4
+    average_tolerance: float = 0.1
     slice_directions: int = 2
     slice_extent: float = 0.5
     slice_points: int = 9
@@ -64,13 +70,19 @@ class FlatnessSettings:
         check_radius(self.radius)
         check_radius(self.average_radius, name="average_radius")
         symmetric_alphas(self.slice_extent, self.slice_points)
-        if not self.tolerance > 0:
-            raise SettingsError(f"tolerance is {self.tolerance}; expected a positive relative residual such as 1e-3")
+        for name, meaning in (
+            ("tolerance", "relative residual such as 1e-3"),
+            ("ascent_tolerance", "relative rise such as 1e-2"),
+            ("average_tolerance", "relative standard error such as 0.1"),
+        ):
+            if not getattr(self, name) > 0:
+                raise SettingsError(f"{name} is {getattr(self, name)}; expected a positive {meaning}")
         for name, least in (
             ("top", 0),
             ("bottom", 0),
             ("max_products", self.top + self.bottom),
             ("basis_size", self.top + self.bottom + 3),
+            ("gradient_rank", 0),
             ("ascent_steps", 1),
             ("average_draws", 0),
             ("slice_directions", 0),

@@ -10,12 +10,18 @@ saved. Numbers differ between CPU and CUDA, as all of torch's do.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache
 from hashlib import blake2b
+from math import prod
 
 import torch
 from torch import Tensor
 
 from bilora.adapters import groups_of
+
+# Numbers of one piece of a large draw on the CPU.
+_PIECE = 2**15
 
 
 def seed_of(*key: int) -> int:
@@ -29,6 +35,34 @@ def keyed_generator(device: torch.device | str, *key: int) -> torch.Generator:
     return torch.Generator(device).manual_seed(seed_of(*key))
 
 
+def normals(shape: Sequence[int], *key: int, device: torch.device, dtype: torch.dtype = torch.float32) -> Tensor:
+    """Return independent N(0, 1) numbers of a shape.
+
+    On the CPU, where a generator is serial and slow (4.5 ns a number), a large draw is made of pieces with a stream
+    each, by as many threads as torch uses; the numbers do not depend on how many those are.
+    """
+    count = prod(shape)
+    if device.type != "cpu" or count < 2 * _PIECE:
+        return torch.randn(*shape, device=device, dtype=dtype, generator=keyed_generator(device, *key))
+    flat = torch.empty(count, dtype=dtype)
+
+    def fill(start: int) -> None:
+        flat[start : start + _PIECE].normal_(generator=keyed_generator("cpu", *key, start))
+
+    starts, threads = range(0, count, _PIECE), torch.get_num_threads()
+    if threads == 1:
+        for start in starts:
+            fill(start)
+    else:
+        list(_pool(threads).map(fill, starts))
+    return flat.view(*shape)
+
+
+@cache
+def _pool(threads: int) -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(max_workers=threads, thread_name_prefix="normals")
+
+
 def standard_normals(like: Sequence[Tensor], *key: int) -> list[Tensor]:
     """Return independent N(0, 1) tensors with the shapes, dtypes and devices of `like`.
 
@@ -37,7 +71,7 @@ def standard_normals(like: Sequence[Tensor], *key: int) -> list[Tensor]:
     drawn: dict[int, Tensor] = {}
     for number, indices in enumerate(groups_of(tensor.device for tensor in like)):
         device, sizes = like[indices[0]].device, [like[i].numel() for i in indices]
-        flat = torch.randn(sum(sizes), device=device, generator=keyed_generator(device, *key, number))
+        flat = normals([sum(sizes)], *key, number, device=device)
         for i, part in zip(indices, torch.split(flat, sizes), strict=True):
             drawn[i] = part.view(like[i].shape).to(like[i].dtype)
     return [drawn[index] for index in range(len(like))]

@@ -25,7 +25,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from transformers.pytorch_utils import Conv1D
 
-from bilora.draws import keyed_generator, seed_of
+from bilora.draws import normals, seed_of
 from bilora.merged_rows import row_norms_squared
 
 
@@ -105,8 +105,7 @@ class WeightNoise:
             perturbed, square = with_noise(W, deviation, seed_of(*key, index))
             self._squares.setdefault(index, square)
             return perturbed
-        generator = keyed_generator(W.device, *key, index)
-        noise = torch.randn(W.shape, device=W.device, dtype=W.dtype, generator=generator)
+        noise = normals(W.shape, *key, index, device=W.device, dtype=W.dtype)
         d = deviation.to(W.dtype).unsqueeze(1)
         if index not in self._squares:
             rows = row_norms_squared(noise)

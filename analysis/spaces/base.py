@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from types import TracebackType
-from typing import ClassVar, Self
+from typing import Self
 
 import torch
 from torch import Tensor, nn
@@ -49,7 +49,7 @@ class ParameterSpace:
         blocks: Name and parameter of each block.
 
     Attributes:
-        name: `full`, `lora` or `tangent`.
+        name: As `parameter_space` knows it.
         names: The blocks' names; random draws depend on them.
         tensors: The parameters to differentiate.
 
@@ -57,7 +57,7 @@ class ParameterSpace:
         SpaceError: No block, one parameter twice, or a parameter that is not of a floating type.
     """
 
-    name: ClassVar[str]
+    name: str
 
     def __init__(self, model: nn.Module, blocks: Mapping[str, Tensor]) -> None:
         if not blocks:
@@ -67,8 +67,8 @@ class ParameterSpace:
         for name, tensor in blocks.items():
             if not tensor.is_floating_point():
                 raise SpaceError(
-                    f"{name} is {tensor.dtype}, which has no gradient (a quantised base?); load the model "
-                    "unquantised, or measure in the lora space"
+                    f"{name} is {tensor.dtype}, which has no gradient (a quantised base?); leave it out, or name "
+                    "the layer with layer:NAME"
                 )
         self.model = model
         self.names = tuple(blocks)
@@ -111,10 +111,29 @@ class ParameterSpace:
         """Return a standard normal vector of the space, the same for every model with these block names."""
         return self.project(vectors.random(self.tensors, self.names, seed=seed, stream=stream))
 
+    def merged_weights(self) -> Iterator[Tensor]:
+        """Yield the weights W that the coordinates stand for, one matrix at a time, detached, in the working type."""
+        for tensor in self.tensors:
+            yield tensor.detach().to(vectors.working_dtype(tensor.dtype))
+
     def row_norms(self) -> list[Tensor]:
         """Return, per block, the norms of the rows of the weights; a block without rows counts as one row."""
         return [
             torch.linalg.vector_norm(t.detach().reshape(len(t) if t.dim() > 1 else 1, -1), dim=1) for t in self.tensors
+        ]
+
+    def modules(self) -> Iterator[nn.Module]:
+        """Yield every module that may hold a tensor of the space."""
+        yield from self.model.modules()
+
+    def holders(self) -> list[tuple[nn.Module, str, int]]:
+        """Return (module, attribute, block) wherever a block's tensor is held; a tied one is held several times."""
+        block = {id(tensor): index for index, tensor in enumerate(self.tensors)}
+        return [
+            (module, attribute, block[id(held)])
+            for module in self.modules()
+            for attribute, held in module._parameters.items()
+            if id(held) in block
         ]
 
     def displacement_norm(self, vector: Sequence[Tensor]) -> float:

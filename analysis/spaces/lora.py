@@ -16,9 +16,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from analysis.errors import DirectionError, SpaceError
-from analysis.spaces.adapted import adapted_layers
+from analysis.errors import SpaceError
+from analysis.spaces.adapted import AUXILIARY, activated, adapted_layers, kind_of, tuner_layers
 from analysis.spaces.base import ParameterSpace
+from analysis.spaces.radius import smallest_scale
 
 
 def balanced_factors(A: Tensor, B: Tensor) -> tuple[Tensor, Tensor]:
@@ -45,7 +46,9 @@ class LoraSpace(ParameterSpace):
     """The factors of every adapted layer in the balanced gauge; blocks are A_1, B_1, A_2, B_2, ...
 
     Args:
-        model: A PEFT LoRA model with one active adapter.
+        model: A PEFT LoRA model.
+        adapter: Whose factors, as in `adapted_layers`. While the space is entered this adapter is active, beside
+            those that are: the loss has to depend on its factors.
 
     Raises:
         SpaceError: No adapted layer, factors narrower than float32, or an adapter that is zero in all layers.
@@ -53,10 +56,15 @@ class LoraSpace(ParameterSpace):
 
     name = "lora"
 
-    def __init__(self, model: nn.Module) -> None:
-        self.layers = adapted_layers(model)
+    def __init__(self, model: nn.Module, *, adapter: str | None = None) -> None:
+        with activated(model, adapter):
+            self.layers = adapted_layers(model, adapter=adapter)
+        if len({layer.adapter for layer in self.layers}) > 1:
+            # A layer that only the auxiliary covers has no factors of the primary.
+            self.layers = [layer for layer in self.layers if layer.adapter != AUXILIARY]
+        self.adapter = adapter
         if not self.layers:
-            raise SpaceError("the lora space needs a PEFT LoRA model; this model has no adapted layer")
+            raise SpaceError(no_factors(model, self.name))
         blocks = {}
         for layer in self.layers:
             blocks[f"{layer.name}.A"] = layer.A
@@ -86,8 +94,18 @@ class LoraSpace(ParameterSpace):
                     layer.A.copy_(a)
                     layer.B.copy_(b)
 
+    @contextmanager
+    def _entered(self) -> Iterator[None]:
+        with activated(self.model, self.adapter), self._balanced():
+            yield
+
     def _gauge(self) -> AbstractContextManager[None]:
-        return self._balanced()
+        return self._entered()
+
+    def merged_weights(self) -> Iterator[Tensor]:
+        """Yield W = W0 + s B A of every layer."""
+        for layer in self.layers:
+            yield layer.merged()
 
     def _squared_norm_coefficients(self, vector: Sequence[Tensor]) -> tuple[float, float, float]:
         """Return (c2, c3, c4) of ||dW(t)||_F^2 = c2 t^2 + c3 t^3 + c4 t^4 for a move by t (a, b).
@@ -116,19 +134,32 @@ class LoraSpace(ParameterSpace):
     def scale_to_radius(self, vector: Sequence[Tensor], radius: float) -> float:
         """Return the smallest t >= 0 at which moving by t (a, b) moves the weights by `radius`.
 
-        c4 t^4 + c3 t^3 + c2 t^2 = radius^2 is solved for u = 1 / t, whose quartic u^4 - c2 u^2 - c3 u - c4 has leading
-        coefficient one; in t a small move makes c4 vanish and the roots useless.
-
         Raises:
             DirectionError: The vector does not move the weights.
         """
         with self:
             c2, c3, c4 = self._squared_norm_coefficients(vector)
-        units = [radius / c2**0.5] if c2 > 0 else []
-        units += [(radius / c4**0.5) ** 0.5] if c4 > 0 else []
-        if not units or not np.isfinite(min(units)):
-            raise DirectionError(f"the direction does not move the weights; no multiple reaches radius {radius}")
-        unit = min(units)
-        reciprocal = np.roots([1.0, 0.0, *(-c * unit**k / radius**2 for c, k in ((c2, 2), (c3, 3), (c4, 4)))])
-        real = [root.real for root in reciprocal if abs(root.imag) <= 1e-6 * abs(root)]
-        return float(unit / max(real))
+        return smallest_scale(c2, c3, c4, radius)
+
+
+class AuxiliarySpace(LoraSpace):
+    """The factors of the adapter named "auxiliary", Bi-LoRA's second, in the balanced gauge.
+
+    The loss is that with the auxiliary active, at the weights that it perturbs, whether or not it was active before.
+    """
+
+    name = "auxiliary"
+
+    def __init__(self, model: nn.Module, *, adapter: str | None = None) -> None:
+        super().__init__(model, adapter=adapter or AUXILIARY)
+
+
+def no_factors(model: nn.Module, space: str) -> str:
+    """Return why a model has no space of factors."""
+    other = next((kind_of(module) for _, module in tuner_layers(model)), None)
+    if other is None:
+        return f"the {space} space needs a PEFT LoRA model; this model has no adapted layer"
+    return (
+        f"the {space} space needs a PEFT LoRA model; this one is adapted by {other}, whose matrix is not W0 + s B A: "
+        "measure in the full space instead"
+    )

@@ -9,15 +9,18 @@ from torch import nn
 
 from analysis.errors import SpaceError
 from analysis.spaces.base import ParameterSpace
-from analysis.spaces.full import FullSpace
-from analysis.spaces.lora import LoraSpace
+from analysis.spaces.full import AllSpace, FullSpace
+from analysis.spaces.layer import PREFIX, LayerSpace
+from analysis.spaces.lora import AuxiliarySpace, LoraSpace
 from analysis.spaces.tangent import TangentSpace
 
-_SPACES: dict[str, Callable[[nn.Module], ParameterSpace]] = {
-    space.name: space for space in (FullSpace, LoraSpace, TangentSpace)
+_WEIGHTS: dict[str, Callable[[nn.Module], ParameterSpace]] = {"full": FullSpace, "all": AllSpace}
+_FACTORS: dict[str, type[LoraSpace] | type[TangentSpace]] = {
+    space.name: space for space in (LoraSpace, TangentSpace, AuxiliarySpace)
 }
 
-space_names = tuple(_SPACES)
+space_names = (*_WEIGHTS, *_FACTORS)
+"""Every name but those of single layers, which are `layer:NAME`."""
 
 
 def check_space_name(name: str) -> str:
@@ -26,20 +29,27 @@ def check_space_name(name: str) -> str:
     Raises:
         SpaceError: The name is unknown.
     """
-    if name not in _SPACES:
-        near = get_close_matches(name, space_names, n=1, cutoff=0.0)[0]
-        raise SpaceError(f"unknown space {name!r}; did you mean {near!r}? Known: {', '.join(space_names)}")
+    if name not in space_names and not (name.startswith(PREFIX) and name != PREFIX):
+        near = get_close_matches(name, [*space_names, PREFIX], n=1, cutoff=0.0)[0]
+        near = PREFIX + "NAME" if near == PREFIX else near
+        known = ", ".join([*space_names, PREFIX + "NAME"])
+        raise SpaceError(f"unknown space {name!r}; did you mean {near!r}? Known: {known}")
     return name
 
 
-def parameter_space(model: nn.Module, name: str) -> ParameterSpace:
+def parameter_space(model: nn.Module, name: str, *, adapter: str | None = None) -> ParameterSpace:
     """Return the parameter space `name` of a model.
 
     Args:
         model: The model whose flatness is measured.
-        name: `full`, `lora` or `tangent`. A full space of chosen parameters is built by `FullSpace` itself.
+        name: `full`, `all`, `lora`, `tangent`, `auxiliary` or `layer:NAME`, NAME a module's dotted name or a unique
+            ending of it. A full space of chosen parameters is built by `FullSpace` itself.
+        adapter: Whose factors the spaces of factors take, see `adapted_layers`; the spaces of weights know none.
 
     Raises:
         SpaceError: The name is unknown, or the model does not have that space.
     """
-    return _SPACES[check_space_name(name)](model)
+    check_space_name(name)
+    if name.startswith(PREFIX):
+        return LayerSpace(model, name.removeprefix(PREFIX))
+    return _WEIGHTS[name](model) if name in _WEIGHTS else _FACTORS[name](model, adapter=adapter)

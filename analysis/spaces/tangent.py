@@ -18,7 +18,9 @@ import torch
 from torch import Tensor, nn
 
 from analysis.errors import SpaceError
+from analysis.spaces.adapted import adapted_layers
 from analysis.spaces.full import FullSpace
+from analysis.spaces.lora import no_factors
 from analysis.vectors import Vector, working_dtype
 
 
@@ -39,6 +41,7 @@ class TangentSpace(FullSpace):
 
     Args:
         model: A PEFT LoRA model.
+        adapter: Whose product is moved, as in `adapted_layers`; it need not be active.
 
     Raises:
         SpaceError: The model has no adapted layer.
@@ -46,10 +49,13 @@ class TangentSpace(FullSpace):
 
     name = "tangent"
 
-    def __init__(self, model: nn.Module) -> None:
+    def __init__(self, model: nn.Module, *, adapter: str | None = None) -> None:
+        self.factors = {layer.name: layer for layer in adapted_layers(model, adapter=adapter)}
+        if not self.factors:
+            raise SpaceError(no_factors(model, self.name))
         super().__init__(model)
-        if not self.layers:
-            raise SpaceError("the tangent space needs a PEFT LoRA model; this model has no adapted layer")
+        if missing := [name for name in self.names if name not in self.factors]:
+            raise SpaceError(f"{missing[0]} is adapted, but does not carry the adapter whose tangent space is wanted")
         self._frames: list[tuple[Tensor, Tensor]] = []
 
     @property
@@ -63,14 +69,20 @@ class TangentSpace(FullSpace):
 
     @contextmanager
     def _frames_of_now(self) -> Iterator[None]:
-        self._frames = [(column_basis(layer.B), column_basis(layer.A.mT)) for layer in self.layers]
+        layers = [self.factors[name] for name in self.names]
+        self._frames = [(column_basis(layer.B), column_basis(layer.A.mT)) for layer in layers]
         try:
             yield
         finally:
             self._frames = []
 
+    @contextmanager
+    def _entered(self) -> Iterator[None]:
+        with super()._gauge(), self._frames_of_now():
+            yield
+
     def _gauge(self) -> AbstractContextManager[None]:
-        return self._frames_of_now()
+        return self._entered()
 
     def project(self, vector: Sequence[Tensor]) -> Vector:
         """Return P_B Z + Z P_A - P_B Z P_A, block by block."""

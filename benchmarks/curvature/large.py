@@ -1,8 +1,8 @@
 """`python -m benchmarks.curvature.large`: gradient, products and both ends of the spectrum of an 8B model on one GPU.
 
 The model has the shape of Llama 3.1 8B (any other by flags) and random bfloat16 weights; the space is all linear
-weights of its decoder layers, seven billion entries. Vectors are bfloat16 and the Krylov basis lies in host memory.
-A tiny shape runs the same code on a CPU in seconds.
+weights of its decoder layers, seven billion entries. Vectors are bfloat16, and the ends of the spectrum take two of
+them. A tiny shape runs the same code on a CPU in seconds.
 """
 
 from __future__ import annotations
@@ -38,7 +38,8 @@ from benchmarks.curvature.shapes import LlamaShape, random_llama, token_batches
 from benchmarks.errors import UsageError
 from benchmarks.settings import OneLineParser
 
-CASES = ("products", "ends", "checkpointed", "accuracy")
+CASES = ("products", "ends", "checkpointed", "checkpointed-ends", "accuracy")
+ROUTES = ("reverse", "forward", GAUSS_NEWTON)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,7 +53,7 @@ class LargeSettings:
     long_rows: int
     long_tokens: int
     tolerances: tuple[float, ...]
-    basis_size: int
+    routes: tuple[str, ...]
     max_products: int
     repeats: int
     limit_gb: float
@@ -63,7 +64,7 @@ def measure(shape: LlamaShape, settings: LargeSettings, file: RecordFile) -> Non
     model = random_llama(shape, device=file.device, dtype=torch.bfloat16)
     if "products" in settings.cases or "ends" in settings.cases:
         _short_rows(model, shape, settings, file)
-    if "checkpointed" in settings.cases:
+    if {"checkpointed", "checkpointed-ends"} & set(settings.cases):
         _checkpointed(model, shape, settings, file)
     del model
     if "accuracy" in settings.cases:
@@ -84,7 +85,7 @@ def _short_rows(model: torch.nn.Module, shape: LlamaShape, settings: LargeSettin
         batches = token_batches(shape, rows=settings.rows, tokens=settings.tokens, micro_rows=micro, device=file.device)
         work = workload(model, batches, case=case, dtype=torch.bfloat16)
         gradient = measure_gradient(work, file, repeats=settings.repeats)
-        for route in ("reverse", "forward", GAUSS_NEWTON):
+        for route in settings.routes:
             found = measure_product(
                 work, file, route, repeats=settings.repeats, gradient_seconds=gradient, limit_gb=limit
             )
@@ -95,17 +96,15 @@ def _short_rows(model: torch.nn.Module, shape: LlamaShape, settings: LargeSettin
     if "ends" not in settings.cases or fastest is None:
         return
     _, work, route, gradient = fastest
-    for tolerance in settings.tolerances:
-        measure_ends(
-            work,
-            file,
-            route,
-            tolerance=tolerance,
-            basis_size=settings.basis_size,
-            max_products=settings.max_products,
-            gradient_seconds=gradient,
-            limit_gb=limit,
-        )
+    measure_ends(
+        work,
+        file,
+        route,
+        tolerances=settings.tolerances,
+        max_products=settings.max_products,
+        gradient_seconds=gradient,
+        limit_gb=limit,
+    )
 
 
 def _checkpointed(model: torch.nn.Module, shape: LlamaShape, settings: LargeSettings, file: RecordFile) -> None:
@@ -129,12 +128,13 @@ def _checkpointed(model: torch.nn.Module, shape: LlamaShape, settings: LargeSett
             return
         micro //= 2
     measure_product(work, file, GAUSS_NEWTON, repeats=1, **options)
+    if "checkpointed-ends" not in settings.cases:
+        return
     measure_ends(
         work,
         file,
         "forward",
-        tolerance=max(settings.tolerances),
-        basis_size=settings.basis_size,
+        tolerances=[max(settings.tolerances)],
         max_products=settings.max_products,
         **options,
     )
@@ -148,13 +148,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     positive, whole = parsing.number(minimum=0, exclusive=True), parsing.integer(minimum=1)
     readers: dict[str, tuple[str, parsing.Reader, str]] = {
         "cases": (",".join(CASES), parsing.names, "what to measure"),
+        "routes": (",".join(ROUTES), parsing.names, "products that are timed"),
         "rows": ("32", whole, "rows of the data"),
         "tokens": ("256", parsing.integer(minimum=2), "tokens of each row"),
         "micro_rows": ("8,4", each(whole), "rows of a forward pass; the fastest that fits takes the spectrum"),
         "long_rows": ("4", whole, "rows of the checkpointed case"),
         "long_tokens": ("1024", parsing.integer(minimum=2), "tokens of each of them"),
         "tolerances": ("1e-2,1e-3", each(positive), "relative residuals of the eigenvalues"),
-        "basis_size": ("6", parsing.integer(minimum=5), "Krylov vectors, 14 GB of host memory each"),
         "max_products": ("60", whole, "products of a spectrum at most"),
         "repeats": ("2", whole, "timed gradients and products, after one that is not"),
         "limit_gb": ("75", positive, "memory that a case may take to be used for the spectrum"),
@@ -167,6 +167,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         for case in values["cases"]:
             if case not in CASES:
                 raise UsageError(f"--cases: unknown case {case!r}; known: {', '.join(CASES)}")
+        for route in values["routes"]:
+            if route not in ROUTES:
+                raise UsageError(f"--routes: unknown route {route!r}; known: {', '.join(ROUTES)}")
         shape, device = read_shape(options), read_device(options)
         file = RecordFile(read_out(options), device)
     except UsageError as error:

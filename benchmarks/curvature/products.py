@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -9,9 +10,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from analysis import FullSpace, GaussNewtonOperator, HessianOperator, Objective, eigenvalues
+from analysis import FullSpace, GaussNewtonOperator, HessianOperator, Objective
+from analysis.extremes import ThreeTermLanczos
 from analysis.operators import SpaceOperator
-from benchmarks.curvature.records import CurvatureRecord, RecordFile, median_seconds
+from benchmarks.curvature.records import CurvatureRecord, Peak, RecordFile, median_seconds
 from benchmarks.curvature.shapes import decoder_weights
 
 GAUSS_NEWTON = "gauss-newton"
@@ -110,43 +112,65 @@ def measure_ends(
     file: RecordFile,
     route: str,
     *,
-    tolerance: float,
-    basis_size: int,
+    tolerances: Sequence[float],
     max_products: int,
     gradient_seconds: float | None,
     limit_gb: float,
 ) -> None:
-    """Record the largest and the smallest eigenvalue at a relative residual, from one run."""
-    on_host = file.device.type == "cuda"
-    smallest: list[CurvatureRecord] = []
+    """Record the largest and the smallest eigenvalue at each relative residual, from one run of three-term Lanczos.
+
+    It starts from the gradient, whose time is counted.
+    """
+    shown = work.record(file, quantity="largest", route=route, gradient_seconds=gradient_seconds)
 
     def run() -> dict[str, Any]:
+        waiting = sorted(tolerances, reverse=True)
+        peak, started = Peak(file.device), time.perf_counter()
         with work.space:
-            spectrum = eigenvalues(
-                work.operator(route),
-                top=1,
-                bottom=1,
-                tolerance=tolerance,
-                max_products=max_products,
-                basis_size=basis_size,
-                basis_storage="host" if on_host else "device",
-                basis_dtype=work.dtype if work.dtype is torch.bfloat16 else None,
-            )
-        ends: list[dict[str, Any]] = [
-            {
-                "seconds": spectrum.seconds,
-                "products": spectrum.products,
-                "value": pair.value,
-                "relative_error": pair.relative_residual,
-                "converged": pair.converged,
-            }
-            for pair in (*spectrum.bottom, *spectrum.top)
-        ]
-        smallest.append(replace(shown, quantity="smallest", **ends[0]))
-        return ends[1]
+            lanczos = ThreeTermLanczos(work.operator(route), _gradient_start(work))
+            while waiting and lanczos.products < max_products:
+                lanczos.step()
+                seconds, residual = time.perf_counter() - started, lanczos.relative_residual
+                low, high = lanczos.ends
+                print(
+                    f"  {lanczos.products} products, {seconds:.0f} s, {low:.4g} {high:.4g}, {residual:.1e}", flush=True
+                )
+                while waiting and lanczos.products > 1 and residual <= waiting[0]:
+                    note = f"tolerance {waiting.pop(0):g}, three-term Lanczos in two vectors from the gradient"
+                    for quantity, value, error in zip(
+                        ("smallest", "largest"), lanczos.ends, lanczos.residuals, strict=True
+                    ):
+                        found: dict[str, Any] = {
+                            "seconds": seconds,
+                            "products": lanczos.products,
+                            "value": value,
+                            "converged": True,
+                        }
+                        relative = error / lanczos.magnitude
+                        file.add(
+                            replace(
+                                shown,
+                                quantity=quantity,
+                                relative_error=relative,
+                                peak_gb=peak.gigabytes(),
+                                note=note,
+                                **found,
+                            )
+                        )
+                lanczos.advance()
+        return {"seconds": time.perf_counter() - started, "products": lanczos.products}
 
-    note = f"tolerance {tolerance:g}, {basis_size} basis vectors {'on the host' if on_host else 'on the device'}"
-    shown = work.record(file, quantity="largest", route=route, gradient_seconds=gradient_seconds, note=note)
-    largest = file.attempt(shown, run, limit_gb=limit_gb)
-    for record in smallest:
-        file.add(replace(record, peak_gb=largest.peak_gb, note=largest.note))
+    file.attempt(replace(shown, quantity="both ends", note="the whole run"), run, limit_gb=limit_gb)
+
+
+def _gradient_start(work: Workload) -> list[Tensor]:
+    """Return the gradient in the type of vectors, accumulated in the weights' own type as training does."""
+    for index in range(len(work.objective.batches)):
+        total, _ = work.objective.batch_loss(index)
+        total.backward()  # type: ignore[no-untyped-call]
+    gradient = []
+    for tensor in work.space.tensors:
+        assert tensor.grad is not None
+        gradient.append(tensor.grad.to(work.dtype or torch.promote_types(tensor.dtype, torch.float32)))
+        tensor.grad = None
+    return gradient

@@ -41,6 +41,11 @@ class CurvatureRecord:
         micro_batch: Rows x tokens of one forward pass.
         note: What else a reader has to know.
         error: Why nothing was measured.
+        peer: Another library with its version, on the same case in the same run.
+        peer_seconds: Its wall time.
+        peer_products: The products it took.
+        peer_relative_error: Its error against the same reference.
+        peer_peak_gb: Its peak memory.
     """
 
     case: str
@@ -59,6 +64,11 @@ class CurvatureRecord:
     micro_batch: str | None = None
     note: str | None = None
     error: str | None = None
+    peer: str | None = None
+    peer_seconds: float | None = None
+    peer_products: int | None = None
+    peer_relative_error: float | None = None
+    peer_peak_gb: float | None = None
 
     def within(self, limit_gb: float) -> bool:
         """Return whether it was measured with at most this much memory."""

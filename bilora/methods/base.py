@@ -79,8 +79,6 @@ class Method(ABC):
         self._model: nn.Module | None = None
         self._optimizer: Optimizer | None = None
 
-    # -- the model ------------------------------------------------------------------------------------------------
-
     @property
     def model(self) -> Any:
         """The model this method was attached to; a `PeftModel` unless the method trains all weights."""
@@ -105,8 +103,6 @@ class Method(ABC):
         """Return the model with the primary adapter and nothing else trainable."""
         prepared: nn.Module = attach_primary(model, config)
         return prepared
-
-    # -- the optimizer --------------------------------------------------------------------------------------------
 
     def parameter_groups(self, *, learning_rate: float, weight_decay: float) -> list[dict[str, Any]]:
         """Return the optimizer's parameter groups; here one, of all trained weights."""
@@ -140,8 +136,6 @@ class Method(ABC):
             )
         return min(self.steps / self.total_steps, 1.0)
 
-    # -- the moments of a step ------------------------------------------------------------------------------------
-
     def before_backward(self, window: Window) -> None:
         """Act before the first forward pass of an effective batch."""
 
@@ -161,8 +155,6 @@ class Method(ABC):
     def scope(self) -> str:
         """`step` if the moments belong to an effective batch, `micro-batch` if to each of its micro-batches."""
         return "step"
-
-    # -- what is kept ---------------------------------------------------------------------------------------------
 
     def evaluation(self) -> AbstractContextManager[None]:
         """Context in which the model computes what will be exported."""
@@ -198,8 +190,6 @@ class Method(ABC):
         """Take back what `state_dict` returned."""
         self.cost.gradients, self.cost.forwards = state["cost"].tolist()
         self.steps = int(state["steps"])
-
-    # -- plain loops ----------------------------------------------------------------------------------------------
 
     def gradients(
         self,

@@ -18,7 +18,7 @@ import torch
 from peft import PeftConfig, PeftModel
 from torch import Tensor, nn
 
-from bilora.draws import keyed_generator
+from bilora.draws import normals
 from bilora.methods.options import MethodError, MethodOptions, nonnegative, option, optional
 from bilora.methods.random_perturbation import PAPER_DEVIATION
 from bilora.methods.seeded import SeededMethod
@@ -89,9 +89,8 @@ class Rop(SeededMethod):
                 f"{type(logits).__name__}; name another module with the option head"
             )
         # Keyed by the number of the pass, since there is one for each micro-batch.
-        generator = keyed_generator(logits.device, *self.draw_key, self._drawn)
+        noise = normals(logits.shape, *self.draw_key, self._drawn, device=logits.device, dtype=logits.dtype)
         self._drawn += 1
-        noise = torch.randn(logits.shape, device=logits.device, dtype=logits.dtype, generator=generator)
         self._most_bytes = max(self._most_bytes, noise.nbytes)
         return torch.add(logits, noise, alpha=self.options.rho)
 

@@ -32,13 +32,16 @@ def test_a_model_without_adapters_has_none(tiny_llama) -> None:
     assert adapted_layers(tiny_llama()) == []
 
 
-def test_an_inactive_second_adapter_is_ignored_and_an_active_one_refused(tiny_lora) -> None:
+def test_an_inactive_second_adapter_is_ignored_and_an_active_one_refused_unless_it_is_the_auxiliary(tiny_lora) -> None:
     model = tiny_lora()
     model.add_adapter("auxiliary", LoraConfig(r=2, target_modules=["q_proj"]))
     assert len(adapted_layers(model)) == 3
     model.base_model.set_adapter(["default", "auxiliary"])
-    with pytest.raises(SpaceError, match=r"q_proj has 2 active adapters \(default, auxiliary\); expected one"):
-        adapted_layers(model)
+    first, *rest = adapted_layers(model)
+    module = model.get_submodule(first.name)
+    assert first.A is module.lora_A["default"].weight
+    assert first.others[0][0] is module.lora_A["auxiliary"].weight
+    assert not any(layer.others for layer in rest)
     model.base_model.set_adapter("auxiliary")
     assert [layer.name.rsplit(".", 1)[1] for layer in adapted_layers(model)] == ["q_proj"]
 
@@ -68,3 +71,12 @@ def test_tied_weights_are_refused(tiny_lora) -> None:
         pytest.raises(SpaceError, match="lm_head is tied to another module"),
     ):
         adapted_layers(tiny_lora(targets=["lm_head"], tied=True))
+
+
+def test_two_active_adapters_of_unknown_roles_are_refused(tiny_lora) -> None:
+    model = tiny_lora()
+    model.add_adapter("second", LoraConfig(r=2, target_modules=["q_proj"]))
+    model.base_model.set_adapter(["default", "second"])
+    with pytest.raises(SpaceError, match=r"q_proj has 2 active adapters \(default, second\); expected one"):
+        adapted_layers(model)
+    assert len(adapted_layers(model, adapter="second")) == 1

@@ -16,6 +16,8 @@ from analysis import (
     SpaceError,
     average_case,
     eigenvalues,
+    gradient_norms,
+    linearise,
     measure_flatness,
     parameter_space,
     worst_case,
@@ -36,14 +38,20 @@ def test_the_record_is_made_of_what_the_parts_give(tiny_lora, batches) -> None:
         with parameter_space(model, name) as space:
             assert found.dimension == space.dimension
             spectrum = eigenvalues(HessianOperator(objective, space), top=2, bottom=1, tolerance=1e-5)
-            one_step = worst_case(objective, space, radius=0.05, steps=1)
-            ascent = worst_case(objective, space, radius=0.05, steps=3)
-            average = average_case(objective, space, radius=1.0, draws=2)
+            one_step = worst_case(objective, space, radius=0.05, max_steps=1)
+            ascent = worst_case(objective, space, radius=0.05, max_steps=3)
+            average = average_case(objective, space, radius=1.0, max_draws=2)
+            gradient = gradient_norms(linearise(objective, space).gradient, space.names, rank=8)
         np.testing.assert_allclose([p.value for p in found.top], [p.value for p in spectrum.top], rtol=1e-9)
         assert found.products == spectrum.products
         assert found.worst_case_one_step.increase == pytest.approx(one_step.increase, rel=1e-9)
         assert found.worst_case.increase == pytest.approx(ascent.increase, rel=1e-9)
         assert found.worst_case.increase >= found.worst_case_one_step.increase
+        if name == "lora":
+            assert found.gradient is None
+        else:
+            assert found.gradient.top_rank == pytest.approx(gradient.top_rank, rel=1e-9)
+            assert found.gradient.norm == pytest.approx(record.gradient_norm[name], rel=1e-9)
         assert found.average_case.increase == pytest.approx(average.increase, rel=1e-9)
         assert record.gradient_norm[name] == pytest.approx(one_step.gradient_norm, rel=1e-12)
         assert found.slices.losses[0][1] == pytest.approx(record.loss, rel=1e-12)
@@ -63,6 +71,7 @@ def test_the_record_is_json_with_the_documented_layout(tiny_lora, batches) -> No
         "top",
         "bottom",
         "products",
+        "gradient",
         "worst_case_one_step",
         "worst_case",
         "average_case",
@@ -72,7 +81,8 @@ def test_the_record_is_json_with_the_documented_layout(tiny_lora, batches) -> No
         "gradient_evaluations",
     }
     assert set(full["top"][0]) == {"value", "residual", "relative_residual", "converged"}
-    assert {"increase", "radius"} <= set(full["worst_case"])
+    assert {"increase", "radius", "converged", "norm", "lengths"} <= set(full["worst_case"])
+    assert set(full["gradient"]["layers"][0]) == {"name", "norm", "singular_values", "nuclear", "residual"}
     assert {"increase", "standard_error", "radius", "draws"} <= set(full["average_case"])
     assert np.shape(full["slices"]["losses"]) == np.shape(full["slices"]["weight_norms"]) == (2, 3)
     assert FlatnessSettings(**loaded["settings"]).radius == QUICK.radius
@@ -80,10 +90,11 @@ def test_the_record_is_json_with_the_documented_layout(tiny_lora, batches) -> No
 
 def test_what_is_left_out_is_none(tiny_lora, batches) -> None:
     model = tiny_lora()
-    settings = FlatnessSettings(spaces=("lora",), top=0, bottom=0, average_draws=0, slice_directions=0)
-    found = measure_flatness(Objective(model, batches), model, settings).spaces["lora"]
+    settings = FlatnessSettings(spaces=("full",), top=0, bottom=0, gradient_rank=0, average_draws=0, slice_directions=0)
+    found = measure_flatness(Objective(model, batches), model, settings).spaces["full"]
     assert found.top == found.bottom == ()
     assert found.products == 0
+    assert found.gradient is None
     assert found.average_case is None
     assert found.slices is None
 

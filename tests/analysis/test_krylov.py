@@ -36,21 +36,53 @@ def test_vectors_are_orthonormal_and_keep_their_shapes(basis) -> None:
 def test_orthogonalise_splits_a_vector_into_its_two_parts(basis) -> None:
     rows = stacked(basis)
     outside = [torch.ones(3, 2), torch.ones(300_000)]
+    np.testing.assert_allclose(basis.coefficients(outside), rows.sum(axis=1), atol=1e-4)
     remainder, coefficients, length = basis.orthogonalise(outside)
     flat = torch.cat([block.flatten() for block in remainder]).double().numpy()
     np.testing.assert_allclose(rows.T @ coefficients + flat, 1.0, atol=1e-5)
     np.testing.assert_allclose(rows @ flat, 0.0, atol=1e-4)
     assert length == pytest.approx(np.linalg.norm(flat), rel=1e-6)
-    assert torch.equal(outside[0], torch.ones(3, 2))
+    assert remainder[1].data_ptr() == outside[1].data_ptr(), "a second vector was made"
 
 
 def test_a_vector_almost_inside_the_basis_still_leaves_an_orthogonal_remainder(basis) -> None:
     """One pass of Gram-Schmidt would leave components of the size of the remainder itself."""
+    sweeps = basis.sweeps
     inside = [1e4 * one + two for one, two in zip(basis.vector(0), basis.vector(3), strict=True)]
     inside[1][7] += 0.5
     remainder, _, length = basis.orthogonalise(inside)
     overlap = stacked(basis) @ torch.cat([block.flatten() for block in remainder]).double().numpy()
     assert np.abs(overlap).max() < 1e-5 * length
+    assert basis.sweeps >= sweeps + 3
+
+
+def test_one_pass_is_enough_for_a_vector_that_is_mostly_outside(basis) -> None:
+    sweeps = basis.sweeps
+    rows = stacked(basis)
+    remainder, _, length = basis.orthogonalise([torch.ones(3, 2), torch.ones(300_000)])
+    overlap = rows @ torch.cat([block.flatten() for block in remainder]).double().numpy()
+    assert basis.sweeps == sweeps + 2
+    assert np.abs(overlap).max() < 1e-5 * length
+
+
+@pytest.mark.parametrize("error", [0.0, 0.1])
+def test_expected_coefficients_save_a_sweep_if_they_are_right(basis, error) -> None:
+    rows = stacked(basis)
+    outside = [torch.ones(3, 2), torch.ones(300_000)]
+    exact = rows.sum(axis=1)
+    sweeps = basis.sweeps
+    remainder, coefficients, length = basis.orthogonalise(outside, expected=exact + error)
+    assert basis.sweeps == sweeps + (2 if error else 1)
+    np.testing.assert_allclose(coefficients, exact, atol=1e-4)
+    flat = torch.cat([block.flatten() for block in remainder]).double().numpy()
+    np.testing.assert_allclose(flat, 1.0 - rows.T @ exact, atol=1e-5)
+    assert length == pytest.approx(np.linalg.norm(flat), rel=1e-6)
+
+
+def test_a_vector_inside_the_basis_and_one_that_is_not_finite_end_the_passes(basis) -> None:
+    inside = [one.clone() for one in basis.vector(0)]
+    assert basis.orthogonalise(inside)[2] < 1e-6
+    assert np.isnan(basis.orthogonalise([torch.full((3, 2), torch.nan), torch.zeros(300_000)])[2])
 
 
 def test_combine_and_compress_rotate_the_vectors(basis) -> None:

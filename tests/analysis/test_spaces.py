@@ -73,9 +73,12 @@ def test_scaling_to_a_radius_moves_the_weight_matrices_by_it(tiny_lora, name, ra
 
 
 def test_an_unknown_space_is_answered_with_the_nearest(tiny_lora) -> None:
-    assert space_names == SPACES
-    with pytest.raises(SpaceError, match=r"unknown space 'fulll'; did you mean 'full'\? Known: full, lora, tangent"):
+    assert space_names == ("full", "all", "lora", "tangent", "auxiliary")
+    known = "full, all, lora, tangent, auxiliary, layer:NAME"
+    with pytest.raises(SpaceError, match=rf"unknown space 'fulll'; did you mean 'full'\? Known: {known}"):
         parameter_space(tiny_lora(), "fulll")
+    with pytest.raises(SpaceError, match="did you mean 'layer:NAME'"):
+        check_space_name("layer:")
     with pytest.raises(SpaceError, match="did you mean"):
         check_space_name("zzz")
 
@@ -95,16 +98,17 @@ def test_narrow_weights_cannot_be_displaced(tiny_lora) -> None:
         parameter_space(tiny_lora(dtype=torch.bfloat16), "lora")
 
 
-def test_a_quantised_base_is_refused_in_full_but_not_in_lora(tiny_lora) -> None:
+def test_a_quantised_base_is_no_part_of_the_lora_space(tiny_lora) -> None:
     model = tiny_lora()
     for module in model.modules():
         if hasattr(module, "lora_A"):
             weight = module.base_layer.weight
             module.base_layer.weight = nn.Parameter(torch.zeros(weight.shape, dtype=torch.uint8), requires_grad=False)
-    with pytest.raises(SpaceError, match=r"torch\.uint8, which has no gradient"):
-        parameter_space(model, "full")
     with parameter_space(model, "lora") as space:
         assert len(space.tensors) == 6
+    codes = [name for name, parameter in model.named_parameters() if not parameter.is_floating_point()]
+    with pytest.raises(SpaceError, match=r"torch\.uint8, which has no gradient"):
+        FullSpace(model, parameters=codes[:1])
 
 
 def test_the_full_space_of_a_plain_module_is_its_linear_weights_or_named_parameters() -> None:

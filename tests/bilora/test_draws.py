@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from bilora.draws import keyed_generator, standard_normals
+from bilora.draws import keyed_generator, normals, standard_normals
 
 
 def draw(*key: int) -> torch.Tensor:
@@ -35,6 +35,26 @@ def test_normals_have_the_shapes_and_types_asked_for_and_are_independent() -> No
     assert (first * third).mean().abs() < 0.12
     assert torch.equal(first, standard_normals(like, 1, 2)[0])
     assert not torch.equal(first, standard_normals(like, 1, 3)[0])
+
+
+@pytest.mark.parametrize("count", [100, 2**16, 2**16 + 7, 200_001])
+def test_large_draws_do_not_depend_on_the_number_of_threads(count: int) -> None:
+    before, drawn = torch.get_num_threads(), []
+    try:
+        for threads in (1, 2):
+            torch.set_num_threads(threads)
+            drawn.append(normals([count], 4, 2, device=torch.device("cpu")))
+    finally:
+        torch.set_num_threads(before)
+    assert torch.equal(*drawn)
+    assert torch.equal(drawn[0], normals([count], 4, 2, device=torch.device("cpu")))
+    assert not torch.equal(drawn[0], normals([count], 4, 3, device=torch.device("cpu")))
+    # Standard errors of the mean and of the standard deviation.
+    assert abs(drawn[0].mean().item()) < 5 * count**-0.5
+    assert abs(drawn[0].std().item() - 1) < 5 * (2 * count) ** -0.5
+    if count > 2**16:
+        pieces = drawn[0][: 2**16].view(2, -1)
+        assert abs((pieces[0] * pieces[1]).mean().item()) < 5 * 2**-7.5
 
 
 def test_the_global_generator_is_not_touched() -> None:

@@ -99,6 +99,23 @@ def test_one_seed_gives_identical_numbers(finished: Path, tmp_path: Path) -> Non
     pd.testing.assert_frame_equal(*tables, check_exact=True)
 
 
+def test_variants_full_fine_tuning_and_4_bits_in_one_comparison(tmp_path: Path) -> None:
+    """One run of each kind that is trained, exported or measured in a way of its own."""
+    save_tiny_model(tmp_path / "model")
+    methods = "lora,full-ft,dora+bilora,pissa+lora-sam,lora-ga+lora,hira+bilora,bi-qlora"
+    assert compare.main(arguments(tmp_path, "--methods", methods)) == 0
+    table = pd.read_csv(tmp_path / "out" / "results.csv").set_index("method")
+    assert table.index.tolist() == methods.split(",")
+    assert table["lambda_max_full"].notna().all()
+    # Their weight change is not s B A, or there are no factors at all.
+    missing = table["lambda_max_lora"].isna()
+    assert missing[missing].index.tolist() == ["full-ft", "dora+bilora", "hira+bilora"]
+    for name in ("pissa+lora-sam", "lora-ga+lora"):
+        folder = next((tmp_path / "out" / "runs").glob(f"pocket-math-{name}-*"))
+        base = AutoModelForCausalLM.from_pretrained(tmp_path / "model")
+        assert PeftModel.from_pretrained(base, folder / "adapter").peft_config["default"].r == 16
+
+
 def test_a_failing_run_is_marked_and_the_others_go_on(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     save_tiny_model(tmp_path / "model")
     diverging = arguments(
@@ -172,7 +189,7 @@ def test_a_kill_loses_no_finished_run(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        (["--methods", "lora,bilor"], "--methods: unknown method 'bilor'"),
+        (["--methods", "lora,bilor"], "--methods: 'bilor': unknown method 'bilor'"),
         (["--tasks", "pocket-mat"], "--tasks: unknown task 'pocket-mat'"),
         (["--model", "nowhere"], "--model: 'nowhere'"),
         (["--config", "bad.yaml"], "is not valid YAML"),

@@ -19,7 +19,7 @@ SHAPE = LlamaShape(hidden=16, intermediate=24, layers=2, heads=2, kv_heads=1, vo
 FLAGS = [
     *("--hidden", "16", "--intermediate", "24", "--layers", "2", "--heads", "2", "--kv-heads", "1"),
     *("--vocabulary", "32", "--rows", "4", "--tokens", "8", "--micro-rows", "2", "--long-rows", "2"),
-    *("--long-tokens", "16", "--basis-size", "8", "--repeats", "1", "--device", "cpu"),
+    *("--long-tokens", "16", "--repeats", "1", "--device", "cpu"),
 ]
 CPU = torch.device("cpu")
 

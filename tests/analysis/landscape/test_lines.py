@@ -4,59 +4,10 @@ import numpy as np
 import pytest
 import torch
 
-from analysis import (
-    Objective,
-    SettingsError,
-    filter_normalised_direction,
-    parameter_space,
-    slices,
-    symmetric_alphas,
-    vectors,
-)
+from analysis import Objective, SettingsError, parameter_space, slices, symmetric_alphas, vectors
+from analysis.landscape import filter_normalised_direction, line, unit_direction
 
 SPACES = ("full", "lora", "tangent")
-
-
-def test_symmetric_alphas() -> None:
-    assert symmetric_alphas(0.5, 5) == (-0.5, -0.25, 0.0, 0.25, 0.5)
-    for points in (4, 1):
-        with pytest.raises(SettingsError, match="odd number"):
-            symmetric_alphas(0.5, points)
-    with pytest.raises(SettingsError, match="positive multiple"):
-        symmetric_alphas(-0.5, 5)
-
-
-def test_rows_of_a_direction_have_the_norms_of_the_merged_rows(tiny_lora) -> None:
-    with parameter_space(tiny_lora(), "full") as space:
-        direction = filter_normalised_direction(space, seed=0, index=0)
-        for block, layer in zip(direction, space.layers, strict=True):
-            merged = (layer.weight + layer.scaling * layer.B @ layer.A).detach()
-            torch.testing.assert_close(block.norm(dim=1), merged.norm(dim=1), rtol=1e-10, atol=0.0)
-
-
-def test_rows_of_a_direction_have_the_norms_of_the_balanced_rows(tiny_lora) -> None:
-    with parameter_space(tiny_lora(), "lora") as space:
-        for block, weights in zip(filter_normalised_direction(space, seed=0, index=0), space.tensors, strict=True):
-            torch.testing.assert_close(block.norm(dim=1), weights.detach().norm(dim=1), rtol=1e-10, atol=0.0)
-
-
-def test_a_tangent_direction_lies_in_the_tangent_space(tiny_lora) -> None:
-    with parameter_space(tiny_lora(), "tangent") as space:
-        direction = filter_normalised_direction(space, seed=0, index=0)
-        assert vectors.norm(vectors.axpy(-1.0, space.project(direction), direction)) < 1e-12
-
-
-def test_models_share_the_draws_and_differ_in_the_row_norms_alone(tiny_lora) -> None:
-    found = []
-    for factor in (1.0, 3.0):
-        model = tiny_lora()
-        with torch.no_grad():
-            for name, parameter in model.named_parameters():
-                if "base_layer" in name or "lora_B" in name:
-                    parameter.mul_(factor)
-        found.append(filter_normalised_direction(parameter_space(model, "full"), seed=0, index=1))
-    for one, other in zip(*found, strict=True):
-        torch.testing.assert_close(3.0 * one, other, rtol=1e-10, atol=0.0)
 
 
 @pytest.mark.parametrize("name", SPACES)
@@ -125,3 +76,39 @@ def test_positions_that_are_not_symmetric_are_refused(quadratic, alphas) -> None
 def test_no_direction_is_refused(quadratic) -> None:
     with pytest.raises(SettingsError, match="at least 1"):
         slices(*quadratic(np.eye(3), np.zeros(3)), alphas=symmetric_alphas(1.0, 3), directions=0)
+
+
+def test_a_line_along_an_eigenvector_has_its_eigenvalue_as_curvature(quadratic, symmetric_matrix) -> None:
+    hessian, gradient = symmetric_matrix([4.0, 1.0, -2.0, 0.5]), np.array([0.3, -0.1, 0.2, 0.4])
+    objective, space = quadratic(hessian, gradient)
+    values, basis = np.linalg.eigh(hessian)
+    for index in (0, 3):
+        found = line(
+            objective, space, unit_direction([torch.as_tensor(5.0 * basis[:, index])]), alphas=symmetric_alphas(0.2, 5)
+        )
+        assert found.curvature == pytest.approx(values[index], rel=1e-9)
+        assert found.weight_norms == pytest.approx([0.2, 0.1, 0.0, 0.1, 0.2], rel=1e-12)
+        slope = gradient @ basis[:, index]
+        expected = [1.5 + a * slope + 0.5 * a**2 * values[index] for a in found.alphas]
+        assert found.losses == pytest.approx(expected, rel=1e-12)
+
+
+def test_a_stopped_line_goes_on_where_it_stopped(tiny_lora, batches, tmp_path) -> None:
+    model = tiny_lora()
+    objective, store = Objective(model, batches), tmp_path / "line.json"
+    with parameter_space(model, "lora") as space:
+        direction = filter_normalised_direction(space, seed=0, index=0)
+        alphas = symmetric_alphas(0.4, 5)
+        whole = line(objective, space, direction, alphas=alphas)
+
+        def interrupt(done: float, note: str) -> None:
+            if done > 0.5:
+                raise KeyboardInterrupt
+
+        with pytest.raises(KeyboardInterrupt):
+            line(objective, space, direction, alphas=alphas, store=store, on_progress=interrupt)
+        before = objective.evaluations
+        assert line(objective, space, direction, alphas=alphas, loss=whole.losses[2], store=store) == whole
+        assert objective.evaluations == before + 2
+        with pytest.raises(SettingsError, match="grid with directions"):
+            line(objective, space, vectors.scale(direction, 2.0), alphas=alphas, store=store)

@@ -1,0 +1,165 @@
+"""Loads what is measured: a model folder, or a base with a PEFT adapter on it, and a Bi-LoRA auxiliary if there is one.
+
+Weights are read from safetensors only, and no code of a model folder is run. The architecture in the configuration
+says which kind of model it is. A checkpoint of this project's Trainer carries the auxiliary factors in
+`method_state.safetensors`; they are loaded as a second adapter, `auxiliary`, that is off.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from analysis.errors import AnalysisError, SpaceError
+
+AUXILIARY = "auxiliary"
+METHOD_STATE = "method_state.safetensors"
+DTYPES = {"float32": torch.float32, "float64": torch.float64, "bfloat16": torch.bfloat16}
+
+
+@dataclass(frozen=True)
+class LoadedModel:
+    """A model that is ready to be measured.
+
+    Attributes:
+        model: The model, its adapter active.
+        tokenizer: Its tokenizer, or None if the folder holds none.
+        kind: `causal`, `seq2seq` or `classification`.
+        auxiliary: Whether an auxiliary adapter was loaded.
+    """
+
+    model: nn.Module
+    tokenizer: Any
+    kind: str
+    auxiliary: bool
+
+
+def load(model: str | None, adapter: str | None, *, dtype: torch.dtype, device: torch.device) -> LoadedModel:
+    """Load a model, an adapter on its base, or both.
+
+    Args:
+        model: Folder or name; None takes the base that the adapter names.
+        adapter: Folder of a PEFT adapter; None measures the model alone.
+        dtype: Type of the weights.
+        device: Where they go.
+
+    Raises:
+        AnalysisError: A folder is missing or cannot be read, or the adapter does not fit the base.
+    """
+    source = model or _named_base(Path(str(adapter)))
+    loaded, kind = _base(source, dtype=dtype)
+    tokenizer = _tokenizer(source)
+    auxiliary = False
+    if adapter is not None:
+        loaded = _with_adapter(loaded, Path(adapter))
+        auxiliary = _add_auxiliary(loaded, Path(adapter))
+    return LoadedModel(loaded.to(device).eval(), tokenizer, kind, auxiliary)
+
+
+def _named_base(adapter: Path) -> str:
+    """Return the base model that an adapter's configuration names."""
+    path = adapter / "adapter_config.json"
+    if not path.is_file():
+        raise AnalysisError(f"--adapter: {adapter} holds no adapter_config.json; expected a PEFT adapter's folder")
+    base = json.loads(path.read_text()).get("base_model_name_or_path")
+    if not base:
+        raise AnalysisError(f"--adapter: {path} names no base model; name it with --model")
+    return str(base)
+
+
+def _base(source: str, *, dtype: torch.dtype) -> tuple[Any, str]:
+    from transformers import (  # heavy, and needed by the command alone
+        AutoConfig,
+        AutoModelForCausalLM,
+        AutoModelForSeq2SeqLM,
+        AutoModelForSequenceClassification,
+        logging,
+    )
+
+    logging.disable_progress_bar()
+    kinds = {
+        "seq2seq": AutoModelForSeq2SeqLM,
+        "classification": AutoModelForSequenceClassification,
+        "causal": AutoModelForCausalLM,
+    }
+    try:
+        config = AutoConfig.from_pretrained(source)
+        names = " ".join(config.architectures or [])
+        kind = (
+            "classification"
+            if "SequenceClassification" in names
+            else "seq2seq"
+            if config.is_encoder_decoder
+            else "causal"
+        )
+        return kinds[kind].from_pretrained(source, dtype=dtype, use_safetensors=True), kind
+    except (OSError, ValueError, KeyError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise AnalysisError(f"--model: {source} cannot be loaded: {reason}") from None
+
+
+def _tokenizer(source: str) -> Any:
+    from transformers import AutoTokenizer
+
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(source)
+    except (OSError, ValueError, KeyError):
+        return None
+    if tokenizer.pad_token_id is None:
+        tokenizer.pad_token = tokenizer.eos_token
+    return tokenizer
+
+
+def _with_adapter(base: Any, folder: Path) -> Any:
+    """Put an adapter on its base; PEFT loads what fits and is silent about what does not, so that is checked."""
+    from peft import PeftModel
+    from safetensors import safe_open
+
+    weights = folder / "adapter_model.safetensors"
+    if not weights.is_file():
+        raise AnalysisError(f"--adapter: {folder} holds no adapter_model.safetensors; save the adapter with PEFT")
+    try:
+        model = PeftModel.from_pretrained(base, str(folder))
+    except (RuntimeError, ValueError, KeyError) as error:
+        reason = " ".join(str(error).split())[:300]
+        raise AnalysisError(f"--adapter: {folder} does not fit the base model: {reason}") from None
+    own = {name.replace(".default", "") for name in model.state_dict()}
+    with safe_open(weights, framework="pt") as file:
+        missing = [name for name in file.keys() if name not in own]  # noqa: SIM118  (not a dictionary)
+    if missing:
+        raise AnalysisError(
+            f"--adapter: {folder} does not fit the base model: it has {missing[0]} and {len(missing) - 1} more weights "
+            "that the base has no place for; name the adapter's own base with --model"
+        )
+    return model
+
+
+def _add_auxiliary(model: Any, folder: Path) -> bool:
+    """Load the auxiliary factors of a Bi-LoRA checkpoint as an adapter that is off; returns whether there were any."""
+    from peft import LoraConfig
+    from safetensors.torch import load_file
+
+    path = folder / METHOD_STATE
+    state = load_file(path) if path.is_file() else {}
+    factors = {name: value for name, value in state.items() if name.endswith((".A", ".B"))}
+    primary = model.peft_config["default"]
+    if not factors or not isinstance(primary, LoraConfig):
+        return False
+    rank = next(value for name, value in factors.items() if name.endswith(".A")).shape[0]
+    config = LoraConfig(r=rank, lora_alpha=primary.lora_alpha, target_modules=primary.target_modules)
+    model.add_adapter(AUXILIARY, config)
+    layers = dict(model.named_modules())
+    for name, value in factors.items():
+        layer, part = layers.get(name[:-2]), name[-1]
+        if layer is None:
+            raise SpaceError(f"{path} holds factors of {name[:-2]}, which the model does not have")
+        weight = (layer.lora_A if part == "A" else layer.lora_B)[AUXILIARY].weight
+        with torch.no_grad():
+            weight.copy_(value)
+        layer.scaling[AUXILIARY] = layer.scaling["default"]
+    return True

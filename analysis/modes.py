@@ -1,0 +1,66 @@
+"""The state in which a model is measured: dropout off, and activations recomputed where the model asks for it.
+
+Evaluation mode switches off activation checkpointing too, because transformers recomputes in training only. A layer
+whose checkpointing is switched on (`model.gradient_checkpointing_enable()`) is therefore run through PyTorch's
+non-reentrant checkpoint here, which derivatives of any order and dual tensors go through; the model's own flags, and
+with them its dropout, stay off. Everything is given back at the end.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from typing import Any
+
+import torch
+from torch import nn
+from torch.utils.checkpoint import checkpoint
+
+
+def checkpointed_layers(model: nn.Module) -> list[nn.Module]:
+    """Return the layers whose activations are to be recomputed: those switched on that hold no other such layer."""
+    marked = [module for module in model.modules() if getattr(module, "gradient_checkpointing", False) is True]
+    chosen = {id(module) for module in marked}
+    return [m for m in marked if not any(id(child) in chosen for child in m.modules() if child is not m)]
+
+
+@contextmanager
+def evaluation_mode(model: nn.Module) -> Iterator[None]:
+    """Put a model in evaluation mode and give every module its own flag back afterwards."""
+    flags = [(module, module.training) for module in model.modules()]
+    model.eval()
+    try:
+        yield
+    finally:
+        for module, training in flags:
+            module.training = training
+
+
+@contextmanager
+def recomputing(model: nn.Module) -> Iterator[None]:
+    """Recompute the activations of the checkpointed layers in every backward pass inside the context."""
+    layers = checkpointed_layers(model) if torch.is_grad_enabled() else []
+    before = [(layer, layer.__dict__.get("forward")) for layer in layers]
+    try:
+        for layer in layers:
+            layer.forward = partial(_recomputed, partial(_in_evaluation, layer, layer.forward))
+        yield
+    finally:
+        for layer, own in before:
+            if own is None:
+                del layer.forward
+            else:
+                layer.forward = own
+
+
+def _in_evaluation(layer: nn.Module, forward: Callable[..., Any], *inputs: Any, **options: Any) -> Any:
+    # The second run is part of a backward pass, when the model may have its own training flags back.
+    with evaluation_mode(layer):
+        return forward(*inputs, **options)
+
+
+def _recomputed(forward: Callable[..., Any], *inputs: Any, **options: Any) -> Any:
+    # Inputs go in a closure: before torch 2.12 those given to `checkpoint` itself passed through a function that has
+    # no forward derivative. Nothing is drawn in evaluation mode, and keeping the random state would cost a transfer.
+    return checkpoint(partial(forward, *inputs, **options), use_reentrant=False, preserve_rng_state=False)

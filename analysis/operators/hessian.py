@@ -1,0 +1,76 @@
+"""The Hessian of an objective in a parameter space: H v, in a subspace of the weights P H P v.
+
+Three routes take the same product, and `auto` chooses among them (`analysis.operators.routes`): `reverse` by double
+backward, `forward` by dual numbers, `difference` from gradients alone. Which one runs and why stands in the
+operator's record, so that a report can say how its numbers came about.
+"""
+
+from __future__ import annotations
+
+import torch
+
+from analysis.objective import Objective
+from analysis.operators.base import SpaceOperator
+from analysis.operators.reverse import ReverseRoute
+from analysis.operators.routes import Route, RouteChoice, build_route, check_route, choose_route
+from analysis.spaces import ParameterSpace
+from analysis.vectors import Vector
+
+
+class HessianOperator(SpaceOperator):
+    """The Hessian of an objective in a parameter space.
+
+    Args:
+        objective: The token-weighted mean loss.
+        space: The coordinates. Each product enters it; run many inside `with space:`, since entering a space of
+            factors writes them, and a graph is not used again after a weight was written.
+        route: `reverse`, `forward`, `difference`, or `auto`, which tries and checks at the first product.
+        graph_budget_bytes: How many bytes of saved tensors the reverse route may keep between products; batches are
+            kept in order while they fit, and the others are rebuilt for each product. 0 keeps nothing.
+        vector_dtype: Type of products, see `SpaceOperator`.
+
+    Raises:
+        SettingsError: The route is unknown.
+    """
+
+    def __init__(
+        self,
+        objective: Objective,
+        space: ParameterSpace,
+        *,
+        route: str = "reverse",
+        graph_budget_bytes: int = 2**30,
+        vector_dtype: torch.dtype | None = None,
+    ) -> None:
+        super().__init__(objective, space, vector_dtype=vector_dtype)
+        self.graph_budget_bytes = graph_budget_bytes
+        self._route: Route | None = None
+        self._choice: RouteChoice | None = None
+        if check_route(route) != "auto":
+            self._route = build_route(route, objective, space, graph_budget_bytes=graph_budget_bytes)
+            self._choice = RouteChoice(route, "asked for")
+
+    def choose(self) -> RouteChoice:
+        """Return which route runs, choosing it now if it was left open."""
+        if self._choice is None:
+            with self.space, torch.enable_grad():
+                self._route, self._choice = choose_route(
+                    self.objective, self.space, graph_budget_bytes=self.graph_budget_bytes
+                )
+        return self._choice
+
+    @property
+    def kept_bytes(self) -> int:
+        """Bytes of saved tensors that are held between products."""
+        return self._route.kept_bytes if isinstance(self._route, ReverseRoute) else 0
+
+    def release(self) -> None:
+        """Drop the kept graphs."""
+        if isinstance(self._route, ReverseRoute):
+            self._route.release()
+
+    def add_products(self, direction: Vector, product: Vector) -> int:
+        """Add every batch's H_b v to `product`, in place, and return the number of counted tokens."""
+        self.choose()
+        assert self._route is not None
+        return self._route.add_products(direction, product)

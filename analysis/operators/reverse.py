@@ -1,0 +1,152 @@
+"""Hessian products by double backward, one batch at a time.
+
+    H v = d/dtheta <dL/dtheta, v>
+
+The graph of a batch's gradient may be kept and used for every product, which saves building it anew at the price of
+holding its intermediate tensors; how many bytes may be held is the caller's choice. Weights of linear layers take part
+without their gradients being formed (`analysis.operators.virtual_linear`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.autograd.graph import saved_tensors_hooks
+from torch.nn.attention import SDPBackend, sdpa_kernel
+
+from analysis.objective import Objective
+from analysis.operators.blocked import check_differentiable_twice, naming_the_operation, refuse_fused_attention
+from analysis.operators.virtual_linear import VirtualWeights, virtual_linears
+from analysis.spaces import ParameterSpace
+from analysis.vectors import Vector
+
+
+@dataclass(frozen=True, eq=False)
+class _GradientGraph:
+    """The gradient of one batch's loss sum, with the graph that differentiates it again.
+
+    The last gradient is that of the anchor, whose index is the number of blocks.
+    """
+
+    gradients: list[Tensor]
+    indices: list[int]
+    tokens: int
+    saved_bytes: int
+    versions: tuple[int, ...]
+
+
+class ReverseRoute:
+    """Double backward.
+
+    Args:
+        objective: The token-weighted mean loss.
+        space: The coordinates.
+        graph_budget_bytes: How many bytes of saved tensors may be kept between products; batches are kept
+            in order while they fit, and the others are rebuilt for each product. 0 keeps nothing.
+    """
+
+    name = "reverse"
+
+    def __init__(self, objective: Objective, space: ParameterSpace, *, graph_budget_bytes: int) -> None:
+        self.objective = objective
+        self.space = space
+        self.graph_budget_bytes = graph_budget_bytes
+        self._kept: dict[int, _GradientGraph] = {}
+        self._virtual = VirtualWeights(anchor=torch.zeros((), device=space.tensors[0].device, requires_grad=True))
+        self._checked = False
+
+    @property
+    def kept_bytes(self) -> int:
+        """Bytes of saved tensors that are held between products."""
+        return sum(graph.saved_bytes for graph in self._kept.values())
+
+    def release(self) -> None:
+        """Drop the kept graphs."""
+        self._kept.clear()
+
+    def add_products(self, direction: Vector, product: Vector) -> int:
+        """Add every batch's product with the Hessian of its loss sum to `product`, and return the token count."""
+        if not self._checked:
+            refuse_fused_attention(self.space.model)
+        tokens = 0
+        self._virtual.direction, self._virtual.product = direction, product
+        try:
+            # Fused attention has no second derivative, the plain kernel has.
+            with (
+                naming_the_operation(self.name),
+                sdpa_kernel(SDPBackend.MATH),
+                virtual_linears(self.space, self._virtual),
+            ):
+                for index in range(len(self.objective.batches)):
+                    tokens += self._add_batch(index, direction, product)
+        finally:
+            self._virtual.direction, self._virtual.product = (), ()
+        return tokens
+
+    def _add_batch(self, index: int, direction: Vector, product: Vector) -> int:
+        graph = self._graph(index)
+        if not graph.gradients:
+            return graph.tokens
+        tensors = [*self.space.tensors, self._virtual.anchor]
+        parts = torch.autograd.grad(
+            graph.gradients,
+            tensors,
+            grad_outputs=[
+                direction[i].to(g.dtype) if i < len(direction) else torch.ones_like(g)
+                for i, g in zip(graph.indices, graph.gradients, strict=True)
+            ],
+            retain_graph=index in self._kept,
+            allow_unused=True,
+        )
+        for block, part in zip(product, parts[:-1], strict=True):
+            if part is not None:
+                block += part
+        return graph.tokens
+
+    def _graph(self, index: int) -> _GradientGraph:
+        """Return the gradient graph of a batch, kept from an earlier product if no weight was written since."""
+        held = (*self.space.model.parameters(), *self.space.tensors)
+        versions = tuple(tensor._version for tensor in held)
+        kept = self._kept.get(index)
+        if kept is not None and kept.versions == versions:
+            return kept
+        self._kept.pop(index, None)
+        graph = self._build_graph(index, versions)
+        if 0 < graph.saved_bytes <= self.graph_budget_bytes - self.kept_bytes:
+            self._kept[index] = graph
+        return graph
+
+    def _build_graph(self, index: int, versions: tuple[int, ...]) -> _GradientGraph:
+        tensors = [*self.space.tensors, self._virtual.anchor]
+        with _counting_saved_bytes(tensors, wanted=self.graph_budget_bytes > 0) as saved:
+            total, tokens = self.objective.batch_loss(index)
+            gradients = torch.autograd.grad(total, tensors, create_graph=True, allow_unused=True)
+        if not self._checked:
+            check_differentiable_twice(gradients)
+            self._checked = True
+        # A parameter that enters linearly, or not at all, has a gradient without a graph: its rows of H are zero.
+        curved = [i for i, gradient in enumerate(gradients) if gradient is not None and gradient.requires_grad]
+        return _GradientGraph([gradients[i] for i in curved], curved, tokens, sum(saved.values()), versions)
+
+
+@contextmanager
+def _counting_saved_bytes(weights: list[Tensor], *, wanted: bool) -> Iterator[dict[int, int]]:
+    """Collect, by storage address, the bytes of what autograd saves, the weights themselves left out.
+
+    Nothing is counted, and nothing is slowed down, if the number is not wanted.
+    """
+    own = {tensor.untyped_storage().data_ptr() for tensor in weights}
+    saved: dict[int, int] = {}
+
+    def pack(tensor: Tensor) -> Tensor:
+        storage = tensor.untyped_storage()
+        if storage.data_ptr() not in own:
+            saved[storage.data_ptr()] = storage.nbytes()
+        return tensor
+
+    with saved_tensors_hooks(pack, lambda tensor: tensor) if wanted else nullcontext():
+        yield saved
