@@ -16,6 +16,7 @@ from torch import nn
 
 from analysis.capture import adapter_angles, adversary_quality, captured_sharpness
 from analysis.density import spectral_density
+from analysis.extremes import extreme_eigenvalues
 from analysis.landscape import filter_normalised_direction, plane, slices, symmetric_alphas
 from analysis.measure.settings import MeasureSettings
 from analysis.objective import Objective
@@ -67,6 +68,14 @@ def measure_top(context: Context, space: ParameterSpace, report: Progress) -> Va
     s = context.settings
     if s.backend == "pyhessian":
         found = pyhessian_eigenvalues(context.objective, space, count=s.top + s.bottom, seed=s.seed)
+    elif s.basis_storage == "none":
+        found = extreme_eigenvalues(
+            _operator(context, space),
+            tolerance=s.tolerance,
+            max_products=s.max_products,
+            start=linearise(context.objective, space).gradient,
+            on_progress=report,
+        )
     else:
         found = eigenvalues(
             _operator(context, space),
@@ -226,4 +235,6 @@ def _route(context: Context, space: ParameterSpace) -> Values:
 
 def _storage(settings: MeasureSettings) -> dict[str, Any]:
     dtype = None if settings.basis_dtype == "same" else torch.bfloat16
-    return {"basis_storage": settings.basis_storage, "basis_dtype": dtype}
+    # Densities and traces always hold a basis.
+    storage = "device" if settings.basis_storage == "none" else settings.basis_storage
+    return {"basis_storage": storage, "basis_dtype": dtype}

@@ -109,7 +109,12 @@ class MeasureSettings:
     )
     max_products: int = flag(200, _integer(1), "products per space and metric at most")
     basis_size: int = flag(24, _integer(5), "Lanczos vectors held at once; each is as large as the space")
-    basis_storage: str = flag("device", _choice("device", "host"), "where they are held", metavar="WHERE")
+    basis_storage: str = flag(
+        "device",
+        _choice("device", "host", "none"),
+        "where they are held; none: the outermost eigenvalues alone",
+        metavar="WHERE",
+    )
     basis_dtype: str = flag(
         "same", _choice("same", "bfloat16"), "their type; bfloat16 halves the memory and bounds the residual below",
         metavar="TYPE",
@@ -143,6 +148,11 @@ class MeasureSettings:
             )
         if self.backend == "pyhessian" and self.operator != "hessian":
             raise SettingsError(f"--backend: pyhessian computes the Hessian only; found --operator {self.operator}")
+        if self.basis_storage == "none" and (self.top, self.bottom) != (1, 1):
+            raise SettingsError(
+                f"--basis-storage: none gives the largest and the smallest eigenvalue; found --top {self.top} "
+                f"--bottom {self.bottom}, expected --top 1 --bottom 1"
+            )
         least = self.top + self.bottom + 3
         if self.basis_size < least:
             raise SettingsError(f"--basis-size: found {self.basis_size}; expected at least top + bottom + 3 = {least}")

@@ -50,9 +50,7 @@ def test_the_tolerance_is_reached_and_kept(matrix_operator, basis_size) -> None:
 
 def test_keeping_vectors_saves_products_on_a_spectrum_with_outliers(matrix_operator) -> None:
     operator = matrix_operator(np.diag(SPECTRA["outliers and a fast decay"]))
-    with_basis, without = (
-        trace(operator, tolerance=0.01, max_products=20_000, basis_size=size) for size in (64, 0)
-    )
+    with_basis, without = (trace(operator, tolerance=0.01, max_products=20_000, basis_size=size) for size in (64, 0))
     assert with_basis.converged
     assert without.converged
     assert with_basis.products < without.products / 20

@@ -111,6 +111,18 @@ def test_a_stopped_measurement_goes_on_and_another_is_refused(
     assert "settings.radius was 0.05, now 0.2" in capsys.readouterr().err
 
 
+def test_the_ends_without_a_basis_are_those_with_one(files: dict[str, Path], tmp_path: Path) -> None:
+    flags = ["--metrics", "top", "--spaces", "full", "--dtype", "float64", "--tolerance", "1e-6"]
+    code, whole = run(files, tmp_path / "basis", *flags)
+    assert code == 0
+    code, ends = run(files, tmp_path / "none", *flags, "--basis-storage", "none", "--top", "1")
+    assert code == 0
+    for end in ("top", "bottom"):
+        assert ends["spaces"]["full"][end][0]["value"] == pytest.approx(
+            whole["spaces"]["full"][end][0]["value"], rel=1e-6
+        )
+
+
 def test_a_part_that_cannot_be_measured_is_noted_and_the_others_go_on(files: dict[str, Path], tmp_path: Path) -> None:
     code, record = run(
         files, tmp_path, "--metrics", "top,robustness", "--spaces", "tangent,full", "--backend", "pyhessian"

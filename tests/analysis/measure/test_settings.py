@@ -28,6 +28,7 @@ def test_flags_are_read_into_their_types() -> None:
         ([*NEEDED, "--top", "1.5"], "--top: found '1.5'; expected a whole number of at least 1"),
         ([*NEEDED, "--points", "4"], "--points: found 4; expected an odd number"),
         ([*NEEDED, "--basis-size", "6"], "--basis-size: found 6; expected at least top + bottom + 3 = 9"),
+        ([*NEEDED, "--basis-storage", "none"], "found --top 5 --bottom 1, expected --top 1 --bottom 1"),
         ([*NEEDED, "--backend", "pyhessian", "--operator", "fisher"], "pyhessian computes the Hessian only"),
         ([*NEEDED, "--radis", "1"], "unknown argument '--radis'; did you mean --radius?"),
         ([*NEEDED, "--top"], "expected one argument"),
