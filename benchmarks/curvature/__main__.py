@@ -12,6 +12,7 @@ SCRIPTS = {
     "peers": "our algorithms beside PyHessian and hessian-eigenthings",
     "large": "products and eigenvalues of an eight-billion-parameter model",
     "scaling": "cost against parameters and against tokens",
+    "plot": "the picture of what scaling measured",
 }
 
 

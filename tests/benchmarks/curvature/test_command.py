@@ -1,0 +1,36 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from benchmarks.curvature.__main__ import SCRIPTS, main
+
+
+def test_peers_are_compared_at_one_true_accuracy(tmp_path: Path) -> None:
+    pytest.importorskip("pyhessian")
+    out = tmp_path / "peers.json"
+    flags: dict[str, Any] = {
+        "--device": "cpu", "--models": "llama-tiny", "--seeds": 1, "--products": 20, "--draws": 2, "--steps": 8,
+        "--reference-products": 64, "--reference-draws": 2, "--peer-seconds": 5, "--out": out,
+    }  # fmt: skip
+    assert main(["peers", *(str(part) for pair in flags.items() for part in pair)]) == 0
+    records = json.loads(out.read_text())["records"]
+    assert all(record["error"] is None for record in records)
+    (top,) = [r for r in records if r["quantity"].startswith("top") and r["peer"] == "pyhessian 0.1"]
+    assert top["relative_error"] <= 1e-3
+    assert "reference: float64" in top["note"]
+    for name in ("seconds", "products", "gradient_seconds", "peer_seconds", "peer_relative_error"):
+        assert top[name] > 0, name
+    assert {record["quantity"].split()[0].split("-")[0] for record in records} >= {"top", "trace"}
+
+
+def test_scripts_are_found_by_name(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--help"]) == 0
+    assert all(name in capsys.readouterr().out for name in ("peers", "large", "scaling", "plot"))
+    assert main(["larg"]) == 2
+    assert "unknown script 'larg', did you mean 'large'?" in capsys.readouterr().err
+    assert main([]) == 2
+    assert set(SCRIPTS) == {"peers", "large", "scaling", "plot"}
