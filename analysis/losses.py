@@ -38,6 +38,16 @@ class ScoredLogits:
     targets: Tensor
     examples: Tensor
 
+    def residual(self) -> Tensor:
+        """Return the gradient p - y (N, V) of the cross-entropy, p the softmax and y the one-hot targets."""
+        found = self.values.detach().softmax(dim=1)
+        return found.scatter_add_(1, self.targets[:, None], -torch.ones_like(found[:, :1]))
+
+    def curvature(self, tangent: Tensor) -> Tensor:
+        """Return the Hessian of the cross-entropy times u, p * (u - <p, u>) row by row, for u (N, V)."""
+        p = self.values.detach().softmax(dim=1)
+        return p * (tangent - (p * tangent).sum(dim=1, keepdim=True))
+
 
 LogitsFunction = Callable[[nn.Module, Any], ScoredLogits]
 

@@ -8,7 +8,7 @@ with them its dropout, stay off. Everything is given back at the end.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from typing import Any
@@ -19,10 +19,23 @@ from torch.utils.checkpoint import checkpoint
 
 
 def checkpointed_layers(model: nn.Module) -> list[nn.Module]:
-    """Return the layers whose activations are to be recomputed: those switched on that hold no other such layer."""
-    marked = [module for module in model.modules() if getattr(module, "gradient_checkpointing", False) is True]
-    chosen = {id(module) for module in marked}
-    return [m for m in marked if not any(id(child) in chosen for child in m.modules() if child is not m)]
+    """Return the layers whose activations are to be recomputed: those that are switched on."""
+    return [layer for layer in repeated_layers(model) if getattr(layer, "gradient_checkpointing", False) is True]
+
+
+def repeated_layers(model: nn.Module) -> list[nn.Module]:
+    """Return the layers whose activations could be recomputed, switched on or not.
+
+    transformers marks whole blocks by a base class, and leaves the same switch on stacks and on parts of blocks; of
+    other models the innermost modules that have it are meant.
+    """
+    switched = [module for module in model.modules() if hasattr(module, "gradient_checkpointing")]
+    blocks = [m for m in switched if any(base.__name__ == "GradientCheckpointingLayer" for base in type(m).__mro__)]
+    if blocks:
+        inside = {id(part) for block in blocks for part in block.modules() if part is not block}
+        return [block for block in blocks if id(block) not in inside]
+    chosen = {id(module) for module in switched}
+    return [m for m in switched if not any(id(part) in chosen for part in m.modules() if part is not m)]
 
 
 @contextmanager
@@ -41,10 +54,21 @@ def evaluation_mode(model: nn.Module) -> Iterator[None]:
 def recomputing(model: nn.Module) -> Iterator[None]:
     """Recompute the activations of the checkpointed layers in every backward pass inside the context."""
     layers = checkpointed_layers(model) if torch.is_grad_enabled() else []
+    with replaced_forwards(
+        layers, lambda layer, forward: partial(_recomputed, partial(_in_evaluation, layer, forward))
+    ):
+        yield
+
+
+@contextmanager
+def replaced_forwards(
+    layers: Sequence[nn.Module], wrap: Callable[[nn.Module, Callable[..., Any]], Callable[..., Any]]
+) -> Iterator[None]:
+    """Run layers by `wrap(layer, forward)` instead of their own forward inside the context."""
     before = [(layer, layer.__dict__.get("forward")) for layer in layers]
     try:
         for layer in layers:
-            layer.forward = partial(_recomputed, partial(_in_evaluation, layer, layer.forward))
+            layer.forward = wrap(layer, layer.forward)
         yield
     finally:
         for layer, own in before:

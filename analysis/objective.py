@@ -11,7 +11,8 @@ time, so memory is that of the largest batch; layers whose activation checkpoint
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from typing import Any
 
 import torch
@@ -24,6 +25,7 @@ from analysis.modes import evaluation_mode, recomputing
 from analysis.vectors import Vector
 
 Batch = Any
+LayerContext = Callable[[nn.Module], AbstractContextManager[None]]
 
 
 class Objective:
@@ -51,13 +53,22 @@ class Objective:
         self.gradient_evaluations = 0
         self._loss = loss
 
-    def batch_loss(self, index: int) -> tuple[Tensor, int]:
+    @property
+    def has_logits(self) -> bool:
+        """Whether the loss is a cross-entropy that says which logits it scores."""
+        return isinstance(self._loss, CrossEntropyLoss)
+
+    def batch_loss(self, index: int, *, layers: LayerContext = recomputing) -> tuple[Tensor, int]:
         """Return the loss sum of one batch, with its graph when gradients are enabled, and its token count.
+
+        Args:
+            index: Which batch.
+            layers: Context of the forward pass that decides how the model's layers are run.
 
         Raises:
             ObjectiveError: The loss is not finite, or the count is negative.
         """
-        with evaluation_mode(self.model), recomputing(self.model):
+        with evaluation_mode(self.model), layers(self.model):
             total, count = self._loss(self.model, self.batches[index])
         if not math.isfinite(total.item()):
             raise ObjectiveError(f"the loss of batch {index} is {total.item()}; {self._suspect()}")
@@ -65,7 +76,7 @@ class Objective:
             raise ObjectiveError(f"the loss function counted {count} tokens in batch {index}; expected at least 0")
         return total, count
 
-    def batch_logits(self, index: int) -> ScoredLogits:
+    def batch_logits(self, index: int, *, layers: LayerContext = recomputing) -> ScoredLogits:
         """Return the logits that the loss of one batch is the cross-entropy of, see `batch_loss`.
 
         Raises:
@@ -77,7 +88,7 @@ class Objective:
                 f"the loss {name} has no logits, which the Gauss-Newton matrix and the Fisher per token or example "
                 "need; pass loss=CrossEntropyLoss(logits) with a function that returns ScoredLogits, or take a Hessian"
             )
-        with evaluation_mode(self.model), recomputing(self.model):
+        with evaluation_mode(self.model), layers(self.model):
             scored = self._loss.logits(self.model, self.batches[index])
         if not bool(torch.isfinite(scored.values.detach()).all()):
             raise ObjectiveError(f"the logits of batch {index} are not finite; {self._suspect()}")

@@ -1,80 +1,145 @@
 """The tensors of a space as dual numbers theta + epsilon v, for derivatives along v in forward mode.
 
-While `dual_space` is open, every module that holds a tensor of the space holds its dual instead, so whatever the loss
-computes carries its derivative along v. In a backward pass over such a computation the gradient is dual as
-well, and its second part is H v: each tensor's share is added to the product as soon as it is known, so that no
+While they are installed, every module that holds a tensor of the space holds its dual instead, so whatever the loss
+computes carries its derivative along v. In a backward pass over such a computation gradients are dual as well, and
+their second part is H v: each tensor's share is added to its block of the product as soon as it is known, so that no
 gradient of the whole space is held. The modules get their own parameters back whatever happens inside.
 """
 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.autograd import forward_ad
+from torch.autograd.graph import saved_tensors_hooks
 
 from analysis.spaces import ParameterSpace
 from analysis.vectors import Vector
 
+Holder = tuple[nn.Module, str, int]
+"""A module, the name of its parameter, and the block that this parameter is."""
+
 
 class _Sink(torch.autograd.Function):
-    """Passes a weight on unchanged; in the backward pass adds the tangent of its gradient to a block."""
+    """Passes a weight on unchanged; in the backward pass adds its gradient, or the tangent of that, to a block."""
 
     @staticmethod
-    def forward(ctx: Any, _: Tensor, weight: Tensor, target: Tensor) -> Tensor:
-        ctx.target = target
+    def forward(ctx: Any, _: Tensor, weight: Tensor, target: Tensor, second_order: bool) -> Tensor:
+        ctx.target, ctx.second_order = target, second_order
         return weight.view_as(weight)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> Any:
-        tangent = forward_ad.unpack_dual(gradients[0]).tangent  # type: ignore[no-untyped-call]
-        if tangent is not None:
+        value, tangent = parts(gradients[0])
+        share = tangent if ctx.second_order else value
+        if share is not None:
             with torch.no_grad():
-                ctx.target.add_(tangent.detach())
-        return None, None, None
+                ctx.target.add_(share.detach())
+        return None, None, None, None
 
 
-@contextmanager
-def dual_space(
-    space: ParameterSpace,
-    direction: Sequence[Tensor],
-    *,
-    product: Vector | None = None,
-    anchor: Tensor | None = None,
-) -> Iterator[None]:
-    """Open a level of forward differentiation in which the tensors of a space are dual.
+class DualTensors:
+    """The tensors of a space, the direction they move along, and the product that their gradients go to.
 
     Args:
         space: Entered.
         direction: v, cast to the tensors' own types, which duals need.
-        product: Receives the tangents of the gradients in a backward pass. None leaves the gradients, if any, to the
-            tensors themselves.
-        anchor: A scalar that requires a gradient, to start that backward pass with; needed with `product`.
+        product: Receives what backward passes find for the weights, if they ask for the gradient of the anchor.
+        second_order: Whether that is the derivative of the gradients along v, or the gradients themselves.
+
+    Attributes:
+        anchor: A scalar that everything depends on; the gradient to ask autograd for.
     """
-    holders = space.holders()
-    with forward_ad.dual_level():
-        duals = []
-        for index, (tensor, block) in enumerate(zip(space.tensors, direction, strict=True)):
-            weight = tensor
-            if product is not None:
-                weight = _Sink.apply(anchor, tensor.detach(), product[index])  # type: ignore[no-untyped-call]
-            duals.append(_dual(weight, block.detach().to(tensor.dtype)))
-        try:
-            for module, attribute, index in holders:
-                module._parameters[attribute] = duals[index]  # type: ignore[assignment]
+
+    def __init__(
+        self, space: ParameterSpace, direction: Sequence[Tensor], product: Vector, *, second_order: bool
+    ) -> None:
+        self.space = space
+        self.direction = direction
+        self.product = product
+        self.second_order = second_order
+        self.anchor = torch.zeros((), device=space.tensors[0].device, requires_grad=True)
+        self.holders: list[Holder] = space.holders()
+        self._modules = {id(module) for module in space.model.modules()}
+
+    def within(self, module: nn.Module) -> list[Holder]:
+        """Return the holders that a layer can reach: inside it, or in no module of the model, as offsets are."""
+        inside = {id(child) for child in module.modules()}
+        return [holder for holder in self.holders if id(holder[0]) in inside or id(holder[0]) not in self._modules]
+
+    def tangent(self, block: int) -> Tensor:
+        """Return v of a block."""
+        return self.direction[block].detach().to(self.space.tensors[block].dtype)
+
+    @contextmanager
+    def installed(self, holders: Sequence[Holder] | None = None, *, moving: bool = True) -> Iterator[None]:
+        """Let modules hold duals at the level that is open, or plain tensors, whose gradients go to the product.
+
+        Args:
+            holders: Which; all by default. A tensor that is held several times is one dual everywhere.
+            moving: Whether there is a tangent.
+        """
+        held = self.holders if holders is None else holders
+        made: dict[int, Tensor] = {}
+        for block in {block for _, _, block in held}:
+            inputs = (self.anchor, self.space.tensors[block].detach(), self.product[block], self.second_order)
+            primal: Tensor = _Sink.apply(*inputs)  # type: ignore[no-untyped-call]
+            made[block] = dual(primal, self.tangent(block)) if moving else primal
+        with _holding(held, made):
             yield
-        finally:
-            for module, attribute, index in holders:
-                module._parameters[attribute] = space.tensors[index]  # type: ignore[assignment]
+
+    @contextmanager
+    def leaves(self, holders: Sequence[Holder]) -> Iterator[dict[int, Tensor]]:
+        """Let modules hold plain tensors that require a gradient of their own; yields them by block."""
+        made = {block: self.space.tensors[block].detach().requires_grad_() for _, _, block in holders}
+        with _holding(holders, made):
+            yield made
 
 
-def _dual(primal: Tensor, tangent: Tensor) -> Tensor:
+@contextmanager
+def _holding(holders: Sequence[Holder], tensors: Mapping[int, Tensor]) -> Iterator[None]:
+    before = [(module, attribute, module._parameters[attribute]) for module, attribute, _ in holders]
+    try:
+        for module, attribute, block in holders:
+            module._parameters[attribute] = tensors[block]  # type: ignore[assignment]
+        yield
+    finally:
+        for module, attribute, parameter in before:
+            module._parameters[attribute] = parameter
+
+
+def dual(primal: Tensor, tangent: Tensor) -> Tensor:
+    """Return primal + epsilon tangent at the level that is open."""
+    with deprecated_inside():
+        made: Tensor = forward_ad.make_dual(primal, tangent)  # type: ignore[no-untyped-call]
+        return made
+
+
+@contextmanager
+def deprecated_inside() -> Iterator[None]:
+    """Leave out a warning that PyTorch gives about itself: it compiles some formulas in a way it calls deprecated."""
     with warnings.catch_warnings():
-        # PyTorch's own forward formulas are compiled at the first use, by means that PyTorch calls deprecated.
         warnings.filterwarnings("ignore", message=".*torch.jit.script.*", category=DeprecationWarning)
-        dual: Tensor = forward_ad.make_dual(primal, tangent)  # type: ignore[no-untyped-call]
-        return dual
+        yield
+
+
+def parts(tensor: Tensor) -> tuple[Tensor, Tensor | None]:
+    """Return value and tangent of a tensor that may be dual."""
+    value, tangent = forward_ad.unpack_dual(tensor)  # type: ignore[no-untyped-call]
+    return value, tangent
+
+
+@contextmanager
+def keeping_saved() -> Iterator[None]:
+    """Record a forward pass that is differentiated, whatever is done with saved tensors around it."""
+
+    def keep(tensor: Tensor) -> Tensor:
+        return tensor
+
+    with torch.enable_grad(), saved_tensors_hooks(keep, keep):
+        yield

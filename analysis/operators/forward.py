@@ -1,13 +1,16 @@
 """Hessian products by forward over reverse: an ordinary gradient of a loss whose weights are dual numbers.
 
 `torch.func.jvp(grad)` cannot pass saved-tensor hooks and with them activation checkpointing; dual tensors and
-`autograd.grad` can, and checkpointed layers then keep memory at that of one layer. The backward pass has to
-believe that it will be differentiated again, since some operations have a forward derivative only in the form that is
-meant for that; what autograd would keep for it is dropped at once.
+`autograd.grad` can. Layers that are to be recomputed or compiled are run apart (`analysis.operators.layer_runner`). The
+backward pass has to believe that it will be differentiated again, since some operations have a forward derivative only
+in the form that is meant for that; what autograd would keep for it is dropped at once. The other order, a gradient of
+the derivative, is cheaper to write and wrong: PyTorch's forward derivatives of layer norm and softmax, differentiated
+once more, give a wrong value and an error.
 """
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any, NoReturn
 
 import torch
@@ -18,7 +21,10 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from analysis.errors import SecondDerivativeError
 from analysis.objective import Objective
 from analysis.operators.blocked import naming_the_operation, refuse_fused_attention
-from analysis.operators.duals import dual_space
+from analysis.operators.compiled_layers import CompiledLayers
+from analysis.operators.duals import DualTensors, dual, parts
+from analysis.operators.layer_runner import LayerRunner
+from analysis.operators.virtual_linear import VirtualWeights, virtual_linears
 from analysis.spaces import ParameterSpace
 from analysis.vectors import Vector
 
@@ -29,28 +35,57 @@ class ForwardRoute:
     Args:
         objective: The token-weighted mean loss.
         space: The coordinates.
+        compile_layers: Whether to compile the model's repeated layers, see `CompiledLayers`.
+
+    Raises:
+        SettingsError: No layer of the model can be compiled.
     """
 
     name = "forward"
 
-    def __init__(self, objective: Objective, space: ParameterSpace) -> None:
+    def __init__(self, objective: Objective, space: ParameterSpace, *, compile_layers: bool = False) -> None:
         self.objective = objective
         self.space = space
+        self._compiled = CompiledLayers(space.model, second_order=True) if compile_layers else None
 
     def add_products(self, direction: Vector, product: Vector) -> int:
         """Add every batch's product with the Hessian of its loss sum to `product`, and return the token count."""
         refuse_fused_attention(self.space.model)
+        duals = DualTensors(self.space, direction, product, second_order=True)
+        layers = LayerRunner(duals, compiled=self._compiled)
+        virtual = VirtualWeights(anchor=duals.anchor, direction=direction, product=product, second_order=True)
         tokens = 0
-        with naming_the_operation(self.name), sdpa_kernel(SDPBackend.MATH):
+        with (
+            naming_the_operation(self.name),
+            sdpa_kernel(SDPBackend.MATH),
+            virtual_linears(self.space, virtual, apart=layers.compiled_layers),
+        ):
             for index in range(len(self.objective.batches)):
-                anchor = torch.zeros((), device=self.space.tensors[0].device, requires_grad=True)
-                with dual_space(self.space, direction, product=product, anchor=anchor):
-                    total, count = self.objective.batch_loss(index)
+                with layers.level():
+                    output, gradient, count = self._dual_output(index, layers)
                     tokens += count
-                    if total.requires_grad:
+                    if output.requires_grad:
                         with saved_tensors_hooks(_drop, _refuse):
-                            torch.autograd.grad(total, anchor, create_graph=True, retain_graph=False, allow_unused=True)
+                            torch.autograd.grad(
+                                output, duals.anchor, gradient, create_graph=True, retain_graph=False, allow_unused=True
+                            )
+                    # The dual output holds the graph, and with it every activation, until it is let go.
+                    del output, gradient
         return tokens
+
+    def _dual_output(self, index: int, layers: LayerRunner) -> tuple[Tensor, Tensor | None, int]:
+        """Return the dual loss of a batch, or its dual logits with the gradient of a cross-entropy, and its tokens."""
+        if not self.objective.has_logits:
+            total, count = self.objective.batch_loss(index, layers=layers)
+            return total, None, count
+        scored = self.objective.batch_logits(index, layers=layers)
+        values, tangent = parts(scored.values)
+        with torch.no_grad():
+            plain = replace(scored, values=values)
+            gradient = plain.residual()
+            if tangent is not None:
+                gradient = dual(gradient, plain.curvature(tangent))
+        return scored.values, gradient, len(scored.targets)
 
 
 def _drop(tensor: Tensor) -> None:

@@ -12,18 +12,20 @@ and a group is a row (per token) or an example.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 from torch import Tensor
-from torch.autograd import forward_ad
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from analysis.errors import SettingsError
 from analysis.losses import ScoredLogits
-from analysis.modes import checkpointed_layers
 from analysis.objective import Objective
 from analysis.operators.base import SpaceOperator
 from analysis.operators.blocked import naming_the_operation
-from analysis.operators.duals import dual_space
+from analysis.operators.compiled_layers import CompiledLayers
+from analysis.operators.duals import DualTensors, parts
+from analysis.operators.layer_runner import LayerRunner
 from analysis.operators.virtual_linear import VirtualWeights, virtual_linears
 from analysis.spaces import ParameterSpace
 from analysis.vectors import Vector
@@ -32,7 +34,28 @@ UNITS = ("token", "example")
 
 
 class LogitsOperator(SpaceOperator):
-    """J^T M J / N, summed over the batches; a subclass gives M. The loss has to be a `CrossEntropyLoss`."""
+    """J^T M J / N, summed over the batches; a subclass gives M. The loss has to be a `CrossEntropyLoss`.
+
+    Args:
+        objective: Its loss must be a `CrossEntropyLoss`.
+        space: The coordinates.
+        vector_dtype: Type of products, see `SpaceOperator`.
+        compile_layers: Whether to compile the model's repeated layers, see `CompiledLayers`.
+
+    Raises:
+        SettingsError: No layer of the model can be compiled.
+    """
+
+    def __init__(
+        self,
+        objective: Objective,
+        space: ParameterSpace,
+        *,
+        vector_dtype: torch.dtype | None = None,
+        compile_layers: bool = False,
+    ) -> None:
+        super().__init__(objective, space, vector_dtype=vector_dtype)
+        self._compiled = CompiledLayers(space.model, second_order=False) if compile_layers else None
 
     def middle(self, scored: ScoredLogits, tangent: Tensor) -> Tensor:
         """Return M u (N, V) for u = J v (N, V)."""
@@ -40,57 +63,37 @@ class LogitsOperator(SpaceOperator):
 
     def add_products(self, direction: Vector, product: Vector) -> int:
         """Add every batch's J^T M J v to `product`, in place, and return the number of counted tokens."""
+        duals = DualTensors(self.space, direction, product, second_order=False)
+        layers = LayerRunner(duals, compiled=self._compiled)
+        virtual = VirtualWeights(anchor=duals.anchor, product=product)
         tokens = 0
-        # A layer that is recomputed in the backward pass, when v is no longer there, has to be run without it before.
-        shared = not checkpointed_layers(self.objective.model)
-        anchor = torch.zeros((), device=self.space.tensors[0].device, requires_grad=True)
-        virtual = VirtualWeights(product=product, anchor=anchor)
-        with naming_the_operation("forward"), sdpa_kernel(SDPBackend.MATH), virtual_linears(self.space, virtual):
+        with (
+            naming_the_operation("forward"),
+            sdpa_kernel(SDPBackend.MATH),
+            virtual_linears(self.space, virtual, apart=layers.compiled_layers),
+        ):
             for index in range(len(self.objective.batches)):
-                values, cotangent, count = self._pushed(index, direction, recorded=shared)
-                tokens += count
-                if cotangent is None:
+                with layers.level():
+                    scored = self.objective.batch_logits(index, layers=layers)
+                    values, tangent = parts(scored.values)
+                tokens += len(scored.targets)
+                if tangent is None or not values.requires_grad:
                     continue
-                if not shared:
-                    values = self.objective.batch_logits(index).values
-                parts = torch.autograd.grad(
-                    values, [*self.space.tensors, anchor], grad_outputs=cotangent, allow_unused=True
-                )
-                for block, part in zip(product, parts[:-1], strict=True):
-                    if part is not None:
-                        block += part
+                with torch.no_grad():
+                    cotangent = self.middle(replace(scored, values=values), tangent)
+                torch.autograd.grad(values, duals.anchor, cotangent, allow_unused=True)
         return tokens
-
-    def _pushed(self, index: int, direction: Vector, *, recorded: bool) -> tuple[Tensor, Tensor | None, int]:
-        """Return the logits of one batch, with their graph if it is recorded, M J v, and the number of counted rows.
-
-        M J v is None if the logits do not move.
-        """
-        with torch.set_grad_enabled(recorded), dual_space(self.space, direction):
-            scored = self.objective.batch_logits(index)
-            values, tangent = forward_ad.unpack_dual(scored.values)  # type: ignore[no-untyped-call]
-            if tangent is None:
-                return values, None, len(scored.targets)
-            plain = ScoredLogits(values.detach(), scored.targets, scored.examples)
-            with torch.no_grad():
-                return values, self.middle(plain, tangent.detach()), len(scored.targets)
 
 
 class GaussNewtonOperator(LogitsOperator):
     """The generalised Gauss-Newton matrix of the softmax cross-entropy, positive semi-definite (Schraudolph, 2002).
 
     It is the Hessian without the curvature of the logits themselves, and equals the true Fisher matrix.
-
-    Args:
-        objective: Its loss must be a `CrossEntropyLoss`.
-        space: The coordinates.
-        vector_dtype: Type of products, see `SpaceOperator`.
     """
 
     def middle(self, scored: ScoredLogits, tangent: Tensor) -> Tensor:
         """Return (diag(p) - p p^T) u row by row."""
-        p = scored.values.softmax(dim=1)
-        return p * (tangent - (p * tangent).sum(dim=1, keepdim=True))
+        return scored.curvature(tangent)
 
 
 class EmpiricalFisherOperator(LogitsOperator):
@@ -104,9 +107,10 @@ class EmpiricalFisherOperator(LogitsOperator):
         space: The coordinates.
         unit: `example` or `token`.
         vector_dtype: Type of products, see `SpaceOperator`.
+        compile_layers: Whether to compile the model's repeated layers, see `CompiledLayers`.
 
     Raises:
-        SettingsError: The unit is unknown.
+        SettingsError: The unit is unknown, or no layer of the model can be compiled.
     """
 
     def __init__(
@@ -116,16 +120,16 @@ class EmpiricalFisherOperator(LogitsOperator):
         *,
         unit: str = "example",
         vector_dtype: torch.dtype | None = None,
+        compile_layers: bool = False,
     ) -> None:
-        super().__init__(objective, space, vector_dtype=vector_dtype)
+        super().__init__(objective, space, vector_dtype=vector_dtype, compile_layers=compile_layers)
         if unit not in UNITS:
             raise SettingsError(f"unit is {unit!r}; expected one of {', '.join(UNITS)}")
         self.unit = unit
 
     def middle(self, scored: ScoredLogits, tangent: Tensor) -> Tensor:
         """Return r_n times the sum of <r_k, u_k> over the group of n."""
-        residual = scored.values.softmax(dim=1)
-        residual.scatter_add_(1, scored.targets[:, None], -torch.ones_like(residual[:, :1]))
+        residual = scored.residual()
         along = (residual * tangent).sum(dim=1)
         if self.unit == "example" and len(along) > 0:
             groups = along.new_zeros(int(scored.examples.max()) + 1)

@@ -1,10 +1,14 @@
-"""Linear layers whose weight gradient is never formed, for Hessian products by double backward.
+"""Linear layers whose weight gradient is never formed, for curvature products.
 
-A product needs <dL/dW, v> and its derivative, but not dL/dW (m, n) itself. With y = x W^T and the gradient d of y,
-the first backward pass computes d W alone, and hands on a token, a zero that stands for <d^T x, v>; the second pass,
-entering at the tokens, adds its two matrix products with the weight straight into the result. Against plain double
-backward this saves one matrix product of nine per layer and two vectors of the space, 28 GB for 7 billion bfloat16
-weights. The tokens leave as the gradient of one scalar, the anchor, so autograd runs everything.
+By double backward, a product needs <dL/dW, v> and its derivative, but not dL/dW (m, n) itself. With y = x W^T and the
+gradient d of y, the first backward pass computes d W alone, and hands on a token, a zero that stands for <d^T x, v>;
+the second pass, entering at the tokens, adds its two matrix products with the weight straight into the result. Against
+plain double backward this saves one matrix product of nine per layer and two vectors of the space, 28 GB for 7 billion
+bfloat16 weights. The tokens leave as the gradient of one scalar, the anchor, so autograd runs everything.
+
+In forward mode a layer maps (x, x') to (y, y') = (x W^T, x' W^T + x V^T), and its backward of a dual gradient (d, d')
+passes (d W, d' W + d V) on and adds d'^T x + d^T x' to the result. The Gauss-Newton matrix wants y' forwards but a
+plain gradient back, and adds d^T x.
 """
 
 from __future__ import annotations
@@ -17,9 +21,9 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.autograd import forward_ad
 from torch.nn import functional
 
+from analysis.operators.duals import dual, parts
 from analysis.spaces import ParameterSpace
 
 
@@ -31,11 +35,13 @@ class VirtualWeights:
         anchor: The scalar whose gradient is the sum of the tokens.
         direction: Blocks v of the current product.
         product: Blocks that are added to.
+        second_order: Whether gradients are dual.
     """
 
     anchor: Tensor
     direction: Sequence[Tensor] = ()
     product: Sequence[Tensor] = ()
+    second_order: bool = False
 
     def add(self, block: int, left: Tensor, right: Tensor) -> None:
         """Add left^T right, of shapes (t, m) and (t, n), to a block of the product."""
@@ -94,19 +100,57 @@ class _Backward(torch.autograd.Function):
         return to_gradient, to_x, None, None, None
 
 
+class _Dual(torch.autograd.Function):
+    """y = x W^T for dual numbers; x' is a plain tensor, None for zero, and y' is the caller's."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, x: Tensor, moved: Tensor | None, _: Tensor, weight: Tensor, block: int, virtual: VirtualWeights
+    ) -> Tensor:
+        ctx.save_for_backward(x, moved, weight)
+        ctx.block, ctx.virtual = block, virtual
+        return functional.linear(x, weight)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> Any:
+        x, moved, weight = ctx.saved_tensors
+        gradient, change = parts(gradients[0])
+        virtual, passed = ctx.virtual, None
+        with torch.no_grad():
+            if moved is not None:
+                virtual.add(ctx.block, gradient, moved)
+            if change is not None:
+                virtual.add(ctx.block, change, x)
+            if ctx.needs_input_grad[0]:
+                tangent = gradient @ virtual.direction[ctx.block].to(weight.dtype)
+                if change is not None:
+                    tangent.addmm_(change, weight)
+                passed = dual(gradient @ weight, tangent)
+        return passed, None, None, None, None, None
+
+
 @contextmanager
-def virtual_linears(space: ParameterSpace, virtual: VirtualWeights) -> Iterator[None]:
+def virtual_linears(
+    space: ParameterSpace, virtual: VirtualWeights, *, apart: Sequence[nn.Module] = ()
+) -> Iterator[None]:
     """Run the linear layers whose weight is a block of the space without forming the weights' gradients.
 
     Only `nn.Linear` itself with its own forward is replaced: a subclass, or a layer whose forward someone else has
     replaced, may compute something else. A weight that is also used elsewhere keeps its ordinary gradient there.
+
+    Args:
+        space: Its blocks are the weights.
+        virtual: What the layers share.
+        apart: Modules whose layers are left as they are.
     """
+    left = {id(module) for root in apart for module in root.modules()}
     chosen: list[Any] = []
     try:
         for module, attribute, block in space.holders():
-            if type(module) is nn.Linear and attribute == "weight" and "forward" not in module.__dict__:
+            own = type(module) is nn.Linear and "forward" not in module.__dict__
+            if own and attribute == "weight" and id(module) not in left:
                 chosen.append(module)
-                chosen[-1].forward = partial(_forward, module, block, virtual)
+                chosen[-1].forward = partial(_forward, chosen[-1], block, virtual)
         yield
     finally:
         for module in chosen:
@@ -114,18 +158,25 @@ def virtual_linears(space: ParameterSpace, virtual: VirtualWeights) -> Iterator[
 
 
 def _forward(module: nn.Linear, block: int, virtual: VirtualWeights, x: Tensor) -> Tensor:
-    """Return x W^T + b; of dual x or W also the derivative along the tangents, which no graph is recorded for."""
-    x, x_tangent = forward_ad.unpack_dual(x)  # type: ignore[no-untyped-call]
-    weight, weight_tangent = forward_ad.unpack_dual(module.weight)  # type: ignore[no-untyped-call]
+    """Return x W^T + b; of dual x or W also the derivative along the tangents."""
+    x, x_tangent = parts(x)
+    weight, weight_tangent = parts(module.weight)
+    weight = weight.detach()
     flat = x.reshape(-1, x.shape[-1])
-    inputs = (flat, virtual.anchor.to(x.device), weight.detach(), block, virtual)
-    y: Tensor = _Linear.apply(*inputs)  # type: ignore[no-untyped-call]
+    moved = None if x_tangent is None else x_tangent.reshape(flat.shape)
+    anchor = virtual.anchor.to(x.device)
+    y: Tensor
+    if virtual.second_order and weight_tangent is not None:
+        plain = None if moved is None else moved.detach()
+        y = _Dual.apply(flat, plain, anchor, weight, block, virtual)  # type: ignore[no-untyped-call]
+    else:
+        y = _Linear.apply(flat, anchor, weight, block, virtual)  # type: ignore[no-untyped-call]
     if weight_tangent is not None:
         with torch.no_grad():
             tangent = functional.linear(flat, weight_tangent)
-            if x_tangent is not None:
-                tangent.addmm_(x_tangent.reshape(flat.shape), weight.mT)
-        y = forward_ad.make_dual(y, tangent)  # type: ignore[no-untyped-call]
+            if moved is not None:
+                tangent.addmm_(moved, weight.mT)
+        y = dual(y, tangent)
     y = y.view(*x.shape[:-1], -1)
     # Of a module's parameters only the weight is taken out here; its bias is added by ordinary means.
     return y if module.bias is None else y + module.bias

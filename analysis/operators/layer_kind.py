@@ -1,0 +1,83 @@
+"""Which layers of a model compute the same function of arguments and weights, so that one compiled function serves all.
+
+Two layers are of one kind if their modules have the same types and settings and their tensors the same shapes; the
+number a layer has in its model is no setting. The function is compiled for a copy without weights, in which layer norms
+are written out: PyTorch's own derivative of a layer norm's derivative, differentiated once more, is wrong, because
+it takes mean and variance for constants.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Hashable
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from analysis.errors import SettingsError
+from analysis.vectors import working_dtype
+
+# Numbers a layer in its model and means nothing without a cache of keys and values.
+_POSITION = ("layer_idx", "layer_index", "layer_id")
+
+
+def layer_kind(layer: nn.Module) -> Hashable:
+    """Return what is equal for two layers that compute the same function of arguments and weights."""
+    modules = tuple(
+        (
+            name,
+            type(module),
+            tuple(
+                (key, value)
+                for key, value in sorted(vars(module).items())
+                if isinstance(value, bool | int | float | str | None) and key not in _POSITION
+            ),
+        )
+        for name, module in layer.named_modules()
+    )
+    tensors = tuple(
+        (name, tuple(tensor.shape), tensor.dtype, tensor.device)
+        for name, tensor in (*layer.named_parameters(), *layer.named_buffers())
+    )
+    return modules, tensors
+
+
+def without_weights(layer: nn.Module) -> nn.Module:
+    """Return a copy of a layer in evaluation mode whose parameters and buffers have a shape only."""
+    memory: dict[int, Any] = {
+        id(p): nn.Parameter(p.detach().to("meta"), requires_grad=False) for p in layer.parameters()
+    }
+    memory |= {id(buffer): buffer.detach().to("meta") for buffer in layer.buffers()}
+    template = copy.deepcopy(layer, memory).eval()
+    for module in template.modules():
+        if type(module) is nn.LayerNorm:
+            module.forward = partial(_layer_norm, module)  # type: ignore[method-assign]
+    return template
+
+
+def refuse_hooks(layer: nn.Module) -> None:
+    """Refuse a layer to which something is attached that a copy of its kind would leave out.
+
+    Raises:
+        SettingsError: A module has hooks, or a forward that is not its type's.
+    """
+    for name, module in layer.named_modules():
+        if module._forward_hooks or module._forward_pre_hooks or (name and "forward" in vars(module)):
+            raise SettingsError(
+                f"{name or type(layer).__name__} cannot be compiled, since a hook or another forward is attached to it "
+                "(the full space of an adapter that is not plain LoRA does so); leave compile_layers off"
+            )
+
+
+def _layer_norm(module: nn.LayerNorm, x: Tensor) -> Tensor:
+    dims = tuple(range(-len(module.normalized_shape), 0))
+    wide = x.to(working_dtype(x.dtype))
+    centred = wide - wide.mean(dims, keepdim=True)
+    normed = centred * torch.rsqrt(centred.square().mean(dims, keepdim=True) + module.eps)
+    if module.weight is not None:
+        normed = normed * module.weight
+    if module.bias is not None:
+        normed = normed + module.bias
+    return normed.to(x.dtype)
