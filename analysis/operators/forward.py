@@ -16,10 +16,10 @@ from typing import Any, NoReturn
 import torch
 from torch import Tensor
 from torch.autograd.graph import saved_tensors_hooks
-from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from analysis.errors import SecondDerivativeError
 from analysis.objective import Objective
+from analysis.operators.attention import differentiable_attention
 from analysis.operators.blocked import naming_the_operation, refuse_fused_attention
 from analysis.operators.compiled_layers import CompiledLayers
 from analysis.operators.duals import DualTensors, dual, parts
@@ -57,7 +57,7 @@ class ForwardRoute:
         tokens = 0
         with (
             naming_the_operation(self.name),
-            sdpa_kernel(SDPBackend.MATH),
+            differentiable_attention(),
             virtual_linears(self.space, virtual, apart=layers.compiled_layers),
         ):
             for index in range(len(self.objective.batches)):

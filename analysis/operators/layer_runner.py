@@ -9,16 +9,17 @@ alone, recorded, and differentiated twice. Memory is two boundaries per layer an
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch._functorch import config as functorch_config
 from torch.autograd import forward_ad
 
 from analysis.modes import checkpointed_layers, evaluation_mode, replaced_forwards
-from analysis.operators.compiled_layers import CompiledLayers, LayerWeights
+from analysis.operators.compiled_layers import KEPT_SHARE, CompiledLayers, LayerWeights
 from analysis.operators.double_backward import dual_gradients, joined, unrecorded
 from analysis.operators.duals import DualTensors, keeping_saved
 from analysis.operators.pairs import LayerTree, floating_leaves
@@ -49,7 +50,9 @@ class LayerRunner:
     def level(self) -> Iterator[None]:
         """Open a level of forward differentiation in which all modules hold duals but those in compiled layers."""
         inside = {id(module) for layer in self.compiled_layers for module in layer.modules()}
-        with forward_ad.dual_level(), self.duals.installed([h for h in self.duals.holders if id(h[0]) not in inside]):
+        holders = [holder for holder in self.duals.holders if id(holder[0]) not in inside]
+        saving = functorch_config.patch(activation_memory_budget=KEPT_SHARE) if inside else nullcontext()
+        with saving, forward_ad.dual_level(), self.duals.installed(holders):
             yield
 
     def __call__(self, model: nn.Module) -> AbstractContextManager[None]:

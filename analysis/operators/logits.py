@@ -16,11 +16,11 @@ from dataclasses import replace
 
 import torch
 from torch import Tensor
-from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from analysis.errors import SettingsError
 from analysis.losses import ScoredLogits
 from analysis.objective import Objective
+from analysis.operators.attention import differentiable_attention
 from analysis.operators.base import SpaceOperator
 from analysis.operators.blocked import naming_the_operation
 from analysis.operators.compiled_layers import CompiledLayers
@@ -69,7 +69,7 @@ class LogitsOperator(SpaceOperator):
         tokens = 0
         with (
             naming_the_operation("forward"),
-            sdpa_kernel(SDPBackend.MATH),
+            differentiable_attention(),
             virtual_linears(self.space, virtual, apart=layers.compiled_layers),
         ):
             for index in range(len(self.objective.batches)):

@@ -16,9 +16,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 from torch.autograd.graph import saved_tensors_hooks
-from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from analysis.objective import Objective
+from analysis.operators.attention import differentiable_attention
 from analysis.operators.blocked import check_differentiable_twice, naming_the_operation, refuse_fused_attention
 from analysis.operators.virtual_linear import VirtualWeights, virtual_linears
 from analysis.spaces import ParameterSpace
@@ -78,7 +78,7 @@ class ReverseRoute:
             # Fused attention has no second derivative, the plain kernel has.
             with (
                 naming_the_operation(self.name),
-                sdpa_kernel(SDPBackend.MATH),
+                differentiable_attention(),
                 virtual_linears(self.space, self._virtual),
             ):
                 for index in range(len(self.objective.batches)):

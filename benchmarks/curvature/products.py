@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import statistics
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -12,11 +13,15 @@ from torch import Tensor, nn
 
 from analysis import FullSpace, GaussNewtonOperator, HessianOperator, Objective
 from analysis.extremes import ThreeTermLanczos
-from analysis.operators import SpaceOperator
-from benchmarks.curvature.records import CurvatureRecord, Peak, RecordFile, median_seconds
+from analysis.modes import repeated_layers
+from analysis.operators import SpaceOperator, compiled_layers
+from analysis.operators.duals import deprecated_inside
+from benchmarks.curvature.records import CurvatureRecord, Peak, RecordFile, median_seconds, timed
 from benchmarks.curvature.shapes import decoder_weights
 
 GAUSS_NEWTON = "gauss-newton"
+COMPILED = "compiled"
+GAUSS_NEWTON_COMPILED = "gauss-newton-compiled"
 
 
 @dataclass(frozen=True)
@@ -29,6 +34,8 @@ class Workload:
         space: The linear weights of the decoder layers.
         dtype: Type of vectors.
         micro_batch: Rows x tokens of one forward pass.
+        operators: Those made so far, by route; a compiled one is compiled once.
+        compile_seconds: By how much the first product of a compiled route took longer than the others.
     """
 
     case: str
@@ -36,6 +43,8 @@ class Workload:
     space: FullSpace
     dtype: torch.dtype | None
     micro_batch: str
+    operators: dict[str, SpaceOperator] = field(default_factory=dict)
+    compile_seconds: dict[str, float] = field(default_factory=dict)
 
     @property
     def tokens(self) -> int:
@@ -55,9 +64,21 @@ class Workload:
 
     def operator(self, route: str) -> SpaceOperator:
         """Return the operator of a route; no graph is kept, as none would fit beside a large model."""
-        if route == GAUSS_NEWTON:
-            return GaussNewtonOperator(self.objective, self.space, vector_dtype=self.dtype)
-        return HessianOperator(self.objective, self.space, route=route, graph_budget_bytes=0, vector_dtype=self.dtype)
+        if route not in self.operators:
+            compiled = route in (COMPILED, GAUSS_NEWTON_COMPILED)
+            self.operators[route] = (
+                GaussNewtonOperator(self.objective, self.space, vector_dtype=self.dtype, compile_layers=compiled)
+                if route in (GAUSS_NEWTON, GAUSS_NEWTON_COMPILED)
+                else HessianOperator(
+                    self.objective,
+                    self.space,
+                    route="forward" if compiled else route,
+                    graph_budget_bytes=0,
+                    vector_dtype=self.dtype,
+                    compile_layers=compiled,
+                )
+            )
+        return self.operators[route]
 
 
 def workload(
@@ -69,9 +90,18 @@ def workload(
     return Workload(case, Objective(model, batches), space, dtype, f"{rows}x{tokens}")
 
 
-def measure_gradient(work: Workload, file: RecordFile, *, repeats: int) -> float | None:
-    """Record the time of one gradient as training takes it: backward into `.grad`, micro-batch by micro-batch."""
+def measure_gradient(work: Workload, file: RecordFile, *, repeats: int, compiled: bool = False) -> float | None:
+    """Record the time of one gradient as training takes it: backward into `.grad`, micro-batch by micro-batch.
 
+    Args:
+        work: The model and data.
+        file: Where the record goes.
+        repeats: Timed calls.
+        compiled: Whether the layers are compiled, by PyTorch's own means.
+    """
+    layers: list[Any] = repeated_layers(work.objective.model) if compiled else []
+
+    @deprecated_inside()
     def backward() -> None:
         for index in range(len(work.objective.batches)):
             total, _ = work.objective.batch_loss(index)
@@ -79,13 +109,17 @@ def measure_gradient(work: Workload, file: RecordFile, *, repeats: int) -> float
 
     def run() -> dict[str, Any]:
         with work.space:
+            for layer in layers:
+                layer.compile(backend=compiled_layers.BACKEND)
             try:
                 return {"seconds": median_seconds(backward, device=file.device, repeats=repeats)}
             finally:
+                for layer in layers:
+                    layer._compiled_call_impl = None
                 for tensor in work.space.tensors:
                     tensor.grad = None
 
-    return file.attempt(work.record(file, quantity="gradient"), run).seconds
+    return file.attempt(work.record(file, quantity="gradient", route=COMPILED if compiled else None), run).seconds
 
 
 def measure_product(
@@ -97,12 +131,14 @@ def measure_product(
         with work.space:
             operator = work.operator(route)
             direction = operator.random_direction(seed=0, stream="benchmark")
-            return {
-                "seconds": median_seconds(lambda: operator.matvec(direction), device=file.device, repeats=repeats),
-                "products": 1,
-            }
+            first, *others = timed(lambda: operator.matvec(direction), device=file.device, repeats=repeats)
+            found: dict[str, Any] = {"seconds": statistics.median(others), "products": 1}
+            if route in (COMPILED, GAUSS_NEWTON_COMPILED):
+                work.compile_seconds[route] = first - found["seconds"]
+                found["note"] = f"the first product took {work.compile_seconds[route]:.1f} s longer, for compiling"
+            return found
 
-    quantity = GAUSS_NEWTON if route == GAUSS_NEWTON else "product"
+    quantity = GAUSS_NEWTON if route in (GAUSS_NEWTON, GAUSS_NEWTON_COMPILED) else "product"
     shown = work.record(file, quantity=quantity, route=route, gradient_seconds=gradient_seconds)
     return file.attempt(shown, run, limit_gb=limit_gb)
 
@@ -119,8 +155,10 @@ def measure_ends(
 ) -> None:
     """Record the largest and the smallest eigenvalue at each relative residual, from one run of three-term Lanczos.
 
-    It starts from the gradient, whose time is counted.
+    It starts from the gradient, whose time is counted, and so is that of compiling.
     """
+    compiling = work.compile_seconds.get(route, 0.0)
+    extra = f", {compiling:.0f} s of compiling included" if compiling else ""
     shown = work.record(file, quantity="largest", route=route, gradient_seconds=gradient_seconds)
 
     def run() -> dict[str, Any]:
@@ -130,13 +168,13 @@ def measure_ends(
             lanczos = ThreeTermLanczos(work.operator(route), _gradient_start(work))
             while waiting and lanczos.products < max_products:
                 lanczos.step()
-                seconds, residual = time.perf_counter() - started, lanczos.relative_residual
+                seconds, residual = time.perf_counter() - started + compiling, lanczos.relative_residual
                 low, high = lanczos.ends
                 print(
                     f"  {lanczos.products} products, {seconds:.0f} s, {low:.4g} {high:.4g}, {residual:.1e}", flush=True
                 )
                 while waiting and lanczos.products > 1 and residual <= waiting[0]:
-                    note = f"tolerance {waiting.pop(0):g}, three-term Lanczos in two vectors from the gradient"
+                    note = f"tolerance {waiting.pop(0):g}, three-term Lanczos in two vectors from the gradient{extra}"
                     for quantity, value, error in zip(
                         ("smallest", "largest"), lanczos.ends, lanczos.residuals, strict=True
                     ):
@@ -158,7 +196,7 @@ def measure_ends(
                             )
                         )
                 lanczos.advance()
-        return {"seconds": time.perf_counter() - started, "products": lanczos.products}
+        return {"seconds": time.perf_counter() - started + compiling, "products": lanczos.products}
 
     file.attempt(replace(shown, quantity="both ends", note="the whole run"), run, limit_gb=limit_gb)
 

@@ -139,8 +139,8 @@ class Peak:
         return self._above.read() / 1e9
 
 
-def median_seconds(call: Callable[[], object], *, device: torch.device, repeats: int) -> float:
-    """Return the median wall time of a call, after one call that is not counted."""
+def timed(call: Callable[[], object], *, device: torch.device, repeats: int) -> list[float]:
+    """Return the wall times of one call and `repeats` more."""
     seconds = []
     for _ in range(repeats + 1):
         synchronize(device)
@@ -148,7 +148,12 @@ def median_seconds(call: Callable[[], object], *, device: torch.device, repeats:
         call()
         synchronize(device)
         seconds.append(time.perf_counter() - started)
-    return statistics.median(seconds[1:])
+    return seconds
+
+
+def median_seconds(call: Callable[[], object], *, device: torch.device, repeats: int) -> float:
+    """Return the median wall time of a call, after one call that is not counted."""
+    return statistics.median(timed(call, device=device, repeats=repeats)[1:])
 
 
 def _short(value: object) -> str:

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from analysis import FullSpace, HessianOperator, Objective, SettingsError, eigenvalues, extreme_eigenvalues
+from analysis.extremes import ThreeTermLanczos
 from analysis.vectors import Vector
 
 
@@ -134,3 +135,20 @@ def test_accumulate_is_the_product_plus_the_scaled_vector() -> None:
 def test_bad_settings(options: dict[str, float], message: str) -> None:
     with pytest.raises(SettingsError, match=message):
         extreme_eigenvalues(Dense(np.eye(4)), **options)  # type: ignore[arg-type]
+
+
+def test_a_converged_end_stays_so_while_its_copy_forms() -> None:
+    """Without reorthogonalisation a copy takes over the Ritz vector's weight; the value and its bound stay."""
+    values = np.concatenate([np.linspace(-1, 1, 400), [50.0, -0.999]])
+    matrix = symmetric(values)
+    run = ThreeTermLanczos(Dense(matrix, dtype=torch.float32), [torch.ones(len(values))])
+    bounds, plain = [], []
+    for _ in range(40):
+        run.step()
+        bounds.append(run.residuals[1])
+        _, rotation = np.linalg.eigh(run._tridiagonal())
+        plain.append(run._betas[-1] * abs(rotation[-1, -1]))
+        assert min(abs(values - run.ends[1])) <= run.residuals[1] + 1e-4
+        run.advance()
+    assert max(plain[8:]) > 1e-3
+    assert max(bounds[8:]) < 2e-4

@@ -29,7 +29,8 @@ def test_peers_are_compared_at_one_true_accuracy(tmp_path: Path) -> None:
 
 def test_scripts_are_found_by_name(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--help"]) == 0
-    assert all(name in capsys.readouterr().out for name in ("peers", "large", "scaling", "plot"))
+    shown = capsys.readouterr().out
+    assert all(name in shown for name in ("peers", "large", "scaling", "plot"))
     assert main(["larg"]) == 2
     assert "unknown script 'larg', did you mean 'large'?" in capsys.readouterr().err
     assert main([]) == 2
