@@ -1,8 +1,9 @@
 """Attention that can be differentiated twice, whatever implementation a model asks for.
 
-Fused kernels have no second derivative; PyTorch's plain one has. In bfloat16 and float16 that one computes in float32
-unless told otherwise, a tenth of a product of an 8B model at rows of 256 tokens. Here its matrix products stay in the
-model's type, as in transformers' own plain attention, and the softmax still sums in float32.
+Fused kernels have no second derivative; PyTorch's plain one has. For a bfloat16 model it computes in float32, and that
+is needed: with attention in bfloat16 a product of two layers of Llama 3.1 8B was wrong by 3.4 % instead of 0.6 %, and
+its largest eigenvalue by 2 % instead of 0.2 %. The matrix products may round their factors to TF32, which bfloat16
+queries and keys do not notice, and take a fifth of the time.
 """
 
 from __future__ import annotations
@@ -11,16 +12,21 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
+from torch import nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 
 @contextmanager
-def differentiable_attention() -> Iterator[None]:
+def differentiable_attention(model: nn.Module) -> Iterator[None]:
     """Use the plain attention kernel inside the context."""
-    allowed: bool = torch.backends.cuda.fp16_bf16_reduction_math_sdp_allowed()  # type: ignore[no-untyped-call]
-    torch.backends.cuda.allow_fp16_bf16_reduction_math_sdp(True)
+    matmul = torch.backends.cuda.matmul
+    narrow = all(p.dtype in (torch.bfloat16, torch.float16) for p in model.parameters() if p.is_floating_point())
+    allowed = matmul.allow_tf32
     try:
+        if narrow:
+            matmul.allow_tf32 = True
         with sdpa_kernel(SDPBackend.MATH):
             yield
     finally:
-        torch.backends.cuda.allow_fp16_bf16_reduction_math_sdp(allowed)
+        if narrow:
+            matmul.allow_tf32 = allowed

@@ -57,7 +57,7 @@ class ForwardRoute:
         tokens = 0
         with (
             naming_the_operation(self.name),
-            differentiable_attention(),
+            differentiable_attention(self.space.model),
             virtual_linears(self.space, virtual, apart=layers.compiled_layers),
         ):
             for index in range(len(self.objective.batches)):

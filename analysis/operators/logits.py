@@ -69,7 +69,7 @@ class LogitsOperator(SpaceOperator):
         tokens = 0
         with (
             naming_the_operation("forward"),
-            differentiable_attention(),
+            differentiable_attention(self.space.model),
             virtual_linears(self.space, virtual, apart=layers.compiled_layers),
         ):
             for index in range(len(self.objective.batches)):

@@ -52,7 +52,7 @@ def test_every_case_leaves_its_records(tmp_path) -> None:
     assert [record.note.split(",")[0] for record in ends] == ["tolerance 0.01", "tolerance 0.001", "tolerance 0.01"]
     assert all(record.converged and record.seconds > 0 and record.gradient_seconds > 0 for record in ends)
     accuracy = [record for record in records if record.note and record.note.startswith("bfloat16 weights")]
-    assert len(accuracy) == 6
+    assert len(accuracy) == 7
     assert all(record.relative_error < 0.1 for record in accuracy)
 
 
