@@ -26,7 +26,7 @@ from analysis.errors import SettingsError
 from analysis.modes import repeated_layers
 from analysis.operators.compiled_check import check_against_double_backward
 from analysis.operators.double_backward import joined, unrecorded
-from analysis.operators.duals import DualTensors, deprecated_inside, keeping_saved
+from analysis.operators.duals import DualTensors, keeping_saved, quiet_tracing
 from analysis.operators.layer_kind import layer_kind, refuse_hooks, without_weights
 from analysis.operators.pairs import LayerTree, floating_leaves
 
@@ -198,7 +198,7 @@ class CompiledCall:
         weights = self._weights
         try:
             # Recorded or not, so that one function is compiled; saved tensors go when `found` does.
-            with torch.enable_grad(), deprecated_inside():
+            with torch.enable_grad(), quiet_tracing():
                 found = self._function(self._values, self._tangents, self._fixed, weights.tensors, weights.directions)
         except torch._dynamo.exc.TorchDynamoException as error:
             raise SettingsError(

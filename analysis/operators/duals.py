@@ -115,16 +115,19 @@ def _holding(holders: Sequence[Holder], tensors: Mapping[int, Tensor]) -> Iterat
 
 def dual(primal: Tensor, tangent: Tensor) -> Tensor:
     """Return primal + epsilon tangent at the level that is open."""
-    with deprecated_inside():
+    with quiet_tracing():
         made: Tensor = forward_ad.make_dual(primal, tangent)  # type: ignore[no-untyped-call]
         return made
 
 
 @contextmanager
-def deprecated_inside() -> Iterator[None]:
-    """Leave out a warning that PyTorch gives about itself: it compiles some formulas in a way it calls deprecated."""
+def quiet_tracing() -> Iterator[None]:
+    """Leave out what PyTorch says about its own tracing and compiling, on which a user has no influence."""
     with warnings.catch_warnings():
+        # Some forward formulas are compiled in a way that PyTorch calls deprecated.
         warnings.filterwarnings("ignore", message=".*torch.jit.script.*", category=DeprecationWarning)
+        # TF32 is off on purpose, see `analysis.operators.attention`.
+        warnings.filterwarnings("ignore", message="TensorFloat32 tensor cores", category=UserWarning)
         yield
 
 

@@ -87,8 +87,13 @@ def _eigenthings_operator(case: PeerCase) -> Any:
     return TheirOperator(case.model, [case.batch], case.mean_loss)
 
 
-def top_routes(count: int) -> list[Route]:
-    """Return the ways to the `count` largest eigenvalues: algebraic, but for PyHessian, whose are by magnitude."""
+def top_routes(count: int, *, iterations: int) -> list[Route]:
+    """Return the ways to the `count` largest eigenvalues: algebraic, but for PyHessian, whose are by magnitude.
+
+    Args:
+        count: Eigenvalues.
+        iterations: PyHessian's most iterations for each of them.
+    """
 
     def ours(case: PeerCase, setting: float, seed: int) -> tuple[Any, int]:
         operator = _operator(case)
@@ -98,7 +103,7 @@ def top_routes(count: int) -> list[Route]:
 
     def theirs(case: PeerCase, setting: float, seed: int) -> tuple[Any, int]:
         found = pyhessian_eigenvalues(
-            case.objective, case.space, count=count, tolerance=setting, max_iterations=300, seed=seed
+            case.objective, case.space, count=count, tolerance=setting, max_iterations=iterations, seed=seed
         )
         # The residuals that our adapter adds are not part of their method.
         values = sorted((pair.value for pair in found.top + found.bottom), key=abs, reverse=True)

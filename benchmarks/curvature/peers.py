@@ -61,6 +61,7 @@ class PeerSettings:
         steps: Lanczos steps of a probe.
         reference_products: Products of the trace's reference.
         reference_draws: Probes of the density's reference, each of twice the steps.
+        iterations: PyHessian's most iterations for each eigenvalue.
         peer_seconds: No further setting is tried once a library has taken this long on a case.
     """
 
@@ -73,6 +74,7 @@ class PeerSettings:
     steps: int
     reference_products: int
     reference_draws: int
+    iterations: int
     peer_seconds: float
 
 
@@ -129,7 +131,7 @@ def _compare_top(case: PeerCase, file: RecordFile, settings: PeerSettings, blank
     same = exact.algebraic == exact.magnitudes
     note = exact.note if same else f"{exact.note}; PyHessian's are by magnitude and others, {_listed(exact.magnitudes)}"
     routes: list[tuple[Route, Score]] = []
-    for route in top_routes(settings.count):
+    for route in top_routes(settings.count, iterations=settings.iterations):
         expected = exact.magnitudes if route.library == PYHESSIAN else exact.algebraic
         routes.append((route, _eigenvalue_score(expected)))
     quantity = replace(blank, quantity=f"top-{settings.count} at {settings.accuracy:g}", note=note)
@@ -248,6 +250,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "steps": ("40", two, "Lanczos steps of a probe"),
         "reference_products": ("600", parsing.integer(minimum=64), "products of the trace's reference"),
         "reference_draws": ("8", two, "probes of the density's reference"),
+        "iterations": ("300", whole, "PyHessian's most iterations for each eigenvalue"),
         "peer_seconds": ("300", positive, "no further setting is tried after so long"),
     }
     for flag, (default, _, text) in flags.items():

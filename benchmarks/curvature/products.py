@@ -15,7 +15,7 @@ from analysis import FullSpace, GaussNewtonOperator, HessianOperator, Objective
 from analysis.extremes import ThreeTermLanczos
 from analysis.modes import repeated_layers
 from analysis.operators import SpaceOperator, compiled_layers
-from analysis.operators.duals import deprecated_inside
+from analysis.operators.duals import quiet_tracing
 from benchmarks.curvature.records import CurvatureRecord, Peak, RecordFile, median_seconds, timed
 from benchmarks.curvature.shapes import decoder_weights
 
@@ -101,7 +101,7 @@ def measure_gradient(work: Workload, file: RecordFile, *, repeats: int, compiled
     """
     layers: list[Any] = repeated_layers(work.objective.model) if compiled else []
 
-    @deprecated_inside()
+    @quiet_tracing()
     def backward() -> None:
         for index in range(len(work.objective.batches)):
             total, _ = work.objective.batch_loss(index)
