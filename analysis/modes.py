@@ -51,6 +51,26 @@ def evaluation_mode(model: nn.Module) -> Iterator[None]:
 
 
 @contextmanager
+def widened(modules: Sequence[nn.Module], dtype: torch.dtype | None) -> Iterator[None]:
+    """Let modules hold copies of their own parameters in a wider type inside the context; None changes nothing."""
+    held = [
+        (module, attribute, parameter)
+        for module in (modules if dtype is not None else ())
+        for attribute, parameter in module._parameters.items()
+        if parameter is not None and parameter.is_floating_point() and parameter.dtype != dtype
+    ]
+    # A tied parameter is one copy wherever it is held.
+    copies = {id(parameter): parameter.detach().to(dtype) for _, _, parameter in held}
+    try:
+        for module, attribute, parameter in held:
+            module._parameters[attribute] = copies[id(parameter)]  # type: ignore[assignment]
+        yield
+    finally:
+        for module, attribute, parameter in held:
+            module._parameters[attribute] = parameter
+
+
+@contextmanager
 def recomputing(model: nn.Module) -> Iterator[None]:
     """Recompute the activations of the checkpointed layers in every backward pass inside the context."""
     layers = checkpointed_layers(model) if torch.is_grad_enabled() else []

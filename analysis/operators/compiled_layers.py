@@ -23,7 +23,7 @@ from torch.func import functional_call, vjp
 from torch.utils._pytree import tree_unflatten
 
 from analysis.errors import SettingsError
-from analysis.modes import repeated_layers
+from analysis.modes import repeated_layers, widened
 from analysis.operators.compiled_check import check_against_double_backward
 from analysis.operators.double_backward import joined, unrecorded
 from analysis.operators.duals import DualTensors, keeping_saved, quiet_tracing
@@ -51,6 +51,7 @@ class CompiledLayers:
     Args:
         model: Its layers are those that activation checkpointing could recompute.
         second_order: Whether the tangents of outputs are differentiated too.
+        compute_dtype: Type that narrower weights are cast to inside the functions; None computes in their own.
 
     Attributes:
         kinds: The layers, with what distinguishes them.
@@ -59,8 +60,9 @@ class CompiledLayers:
         SettingsError: The model has no such layers.
     """
 
-    def __init__(self, model: nn.Module, *, second_order: bool) -> None:
+    def __init__(self, model: nn.Module, *, second_order: bool, compute_dtype: torch.dtype | None = None) -> None:
         self.second_order = second_order
+        self.compute_dtype = compute_dtype
         self.kinds: dict[nn.Module, Hashable] = {layer: layer_kind(layer) for layer in repeated_layers(model)}
         if not self.kinds:
             raise SettingsError(
@@ -99,10 +101,12 @@ class CompiledLayers:
         if key not in self._functions:
             refuse_hooks(layer)
             args, options = inputs.filled(inputs.values, inputs.tangents)
-            with torch.no_grad():
+            with torch.no_grad(), widened(list(layer.modules()), self.compute_dtype):
                 outputs = LayerTree.of(forward(*args, **options))
             template = self._templates[self.kinds[layer]]
-            function = _pair_function(template, inputs, moving, second_order=self.second_order)
+            function = _pair_function(
+                template, inputs, moving, second_order=self.second_order, compute_dtype=self.compute_dtype
+            )
             compiled: Any = torch.compile(function, fullgraph=True, backend=BACKEND, options=_OPTIONS.get(BACKEND))
             if self.second_order:
                 trial = CompiledCall(compiled, outputs, weights, inputs, moving, duals)
@@ -113,6 +117,21 @@ class CompiledLayers:
             self._functions[key] = compiled, outputs
         function, outputs = self._functions[key]
         return CompiledCall(function, outputs, weights, inputs, moving, duals)
+
+
+def compiled_layers(
+    model: nn.Module, wanted: bool, compute_dtype: torch.dtype | None, *, second_order: bool
+) -> CompiledLayers | None:
+    """Return the compiled layers of a model, or None if they are not wanted.
+
+    Raises:
+        SettingsError: There is nothing to compile, or a type is asked for that needs compiled layers.
+    """
+    if wanted:
+        return CompiledLayers(model, second_order=second_order, compute_dtype=compute_dtype)
+    if compute_dtype is not None:
+        raise SettingsError(f"compute_dtype={compute_dtype} needs compile_layers=True; or load the model in that type")
+    return None
 
 
 @dataclass(frozen=True, eq=False)
@@ -257,7 +276,12 @@ class CompiledCall:
 
 
 def _pair_function(
-    template: nn.Module, inputs: LayerTree, moving: Sequence[int], *, second_order: bool
+    template: nn.Module,
+    inputs: LayerTree,
+    moving: Sequence[int],
+    *,
+    second_order: bool,
+    compute_dtype: torch.dtype | None,
 ) -> PairFunction:
     """Return the function of a kind of layer, for arguments that nest like `inputs`."""
     others = [place for i, place in enumerate(inputs.places) if i not in moving]
@@ -274,7 +298,10 @@ def _pair_function(
             for place, value in zip(places, [*moved, *fixed], strict=True):
                 leaves[place] = value
             args, options = tree_unflatten(leaves, spec)
-            return floating_leaves(functional_call(template, {**weights, **own}, args, options))
+            held = {**weights, **own}
+            if compute_dtype is not None:
+                held = {name: t.to(compute_dtype) if t.is_floating_point() else t for name, t in held.items()}
+            return floating_leaves(functional_call(template, held, args, options))
 
         found, pull = vjp(outputs, list(values), {name: weights[name] for name in directions})[:2]
         push = vjp(pull, [torch.zeros_like(value) for value in found])[1]

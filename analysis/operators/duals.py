@@ -51,18 +51,26 @@ class DualTensors:
         direction: v, cast to the tensors' own types, which duals need.
         product: Receives what backward passes find for the weights, if they ask for the gradient of the anchor.
         second_order: Whether that is the derivative of the gradients along v, or the gradients themselves.
+        compute_dtype: Type that the tensors are computed with; None for their own.
 
     Attributes:
         anchor: A scalar that everything depends on; the gradient to ask autograd for.
     """
 
     def __init__(
-        self, space: ParameterSpace, direction: Sequence[Tensor], product: Vector, *, second_order: bool
+        self,
+        space: ParameterSpace,
+        direction: Sequence[Tensor],
+        product: Vector,
+        *,
+        second_order: bool,
+        compute_dtype: torch.dtype | None = None,
     ) -> None:
         self.space = space
         self.direction = direction
         self.product = product
         self.second_order = second_order
+        self.compute_dtype = compute_dtype
         self.anchor = torch.zeros((), device=space.tensors[0].device, requires_grad=True)
         self.holders: list[Holder] = space.holders()
         self._modules = {id(module) for module in space.model.modules()}
@@ -89,14 +97,17 @@ class DualTensors:
         for block in {block for _, _, block in held}:
             inputs = (self.anchor, self.space.tensors[block].detach(), self.product[block], self.second_order)
             primal: Tensor = _Sink.apply(*inputs)  # type: ignore[no-untyped-call]
-            made[block] = dual(primal, self.tangent(block)) if moving else primal
+            made[block] = primal = primal.to(self.compute_dtype or primal.dtype)
+            if moving:
+                made[block] = dual(primal, self.tangent(block).to(primal.dtype))
         with _holding(held, made):
             yield
 
     @contextmanager
     def leaves(self, holders: Sequence[Holder]) -> Iterator[dict[int, Tensor]]:
         """Let modules hold plain tensors that require a gradient of their own; yields them by block."""
-        made = {block: self.space.tensors[block].detach().requires_grad_() for _, _, block in holders}
+        own = {block: self.space.tensors[block].detach() for _, _, block in holders}
+        made = {block: t.to(self.compute_dtype or t.dtype).requires_grad_() for block, t in own.items()}
         with _holding(holders, made):
             yield made
 
@@ -126,7 +137,7 @@ def quiet_tracing() -> Iterator[None]:
     with warnings.catch_warnings():
         # Some forward formulas are compiled in a way that PyTorch calls deprecated.
         warnings.filterwarnings("ignore", message=".*torch.jit.script.*", category=DeprecationWarning)
-        # TF32 is off on purpose, see `analysis.operators.attention`.
+        # Weights in float32 were chosen for float32 arithmetic.
         warnings.filterwarnings("ignore", message="TensorFloat32 tensor cores", category=UserWarning)
         yield
 

@@ -21,7 +21,7 @@ from analysis.errors import SecondDerivativeError
 from analysis.objective import Objective
 from analysis.operators.attention import differentiable_attention
 from analysis.operators.blocked import naming_the_operation, refuse_fused_attention
-from analysis.operators.compiled_layers import CompiledLayers
+from analysis.operators.compiled_layers import compiled_layers
 from analysis.operators.duals import DualTensors, dual, parts
 from analysis.operators.layer_runner import LayerRunner
 from analysis.operators.virtual_linear import VirtualWeights, virtual_linears
@@ -36,6 +36,7 @@ class ForwardRoute:
         objective: The token-weighted mean loss.
         space: The coordinates.
         compile_layers: Whether to compile the model's repeated layers, see `CompiledLayers`.
+        compute_dtype: Type that narrower weights are computed with, if the layers are compiled; None for their own.
 
     Raises:
         SettingsError: No layer of the model can be compiled.
@@ -43,15 +44,23 @@ class ForwardRoute:
 
     name = "forward"
 
-    def __init__(self, objective: Objective, space: ParameterSpace, *, compile_layers: bool = False) -> None:
+    def __init__(
+        self,
+        objective: Objective,
+        space: ParameterSpace,
+        *,
+        compile_layers: bool = False,
+        compute_dtype: torch.dtype | None = None,
+    ) -> None:
         self.objective = objective
         self.space = space
-        self._compiled = CompiledLayers(space.model, second_order=True) if compile_layers else None
+        self._compute_dtype = compute_dtype
+        self._compiled = compiled_layers(space.model, compile_layers, compute_dtype, second_order=True)
 
     def add_products(self, direction: Vector, product: Vector) -> int:
         """Add every batch's product with the Hessian of its loss sum to `product`, and return the token count."""
         refuse_fused_attention(self.space.model)
-        duals = DualTensors(self.space, direction, product, second_order=True)
+        duals = DualTensors(self.space, direction, product, second_order=True, compute_dtype=self._compute_dtype)
         layers = LayerRunner(duals, compiled=self._compiled)
         virtual = VirtualWeights(anchor=duals.anchor, direction=direction, product=product, second_order=True)
         tokens = 0
@@ -59,6 +68,7 @@ class ForwardRoute:
             naming_the_operation(self.name),
             differentiable_attention(self.space.model),
             virtual_linears(self.space, virtual, apart=layers.compiled_layers),
+            layers.wide_outside(),
         ):
             for index in range(len(self.objective.batches)):
                 with layers.level():

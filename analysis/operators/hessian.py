@@ -33,6 +33,9 @@ class HessianOperator(SpaceOperator):
         compile_layers: Whether to compile the model's repeated layers (`analysis.operators.compiled_layers`), for many
             products of a model too large to keep a graph of: compiling takes half a minute to a minute, and products
             take two thirds of the time afterwards. Goes with `forward`, or `auto`, which then takes that.
+        compute_dtype: With compiled layers, the type to compute in if the weights are narrower. In torch.float32 the
+            Hessian of a bfloat16 model is that of its weights, without the rounding of its activations, and the
+            weights need no second copy.
 
     Raises:
         SettingsError: The route is unknown, cannot be compiled, or finds no layers to compile.
@@ -47,15 +50,16 @@ class HessianOperator(SpaceOperator):
         graph_budget_bytes: int = 2**30,
         vector_dtype: torch.dtype | None = None,
         compile_layers: bool = False,
+        compute_dtype: torch.dtype | None = None,
     ) -> None:
         super().__init__(objective, space, vector_dtype=vector_dtype)
         self.graph_budget_bytes = graph_budget_bytes
         self._route: Route | None = None
         self._choice: RouteChoice | None = None
-        if compile_layers:
+        if compile_layers or compute_dtype is not None:
             if check_route(route) not in ("auto", "forward"):
                 raise SettingsError(f"compile_layers needs the forward route; found route={route!r}")
-            self._route = ForwardRoute(objective, space, compile_layers=True)
+            self._route = ForwardRoute(objective, space, compile_layers=compile_layers, compute_dtype=compute_dtype)
             self._choice = RouteChoice("forward", "compiled layers were asked for")
         elif check_route(route) != "auto":
             self._route = build_route(route, objective, space, graph_budget_bytes=graph_budget_bytes)

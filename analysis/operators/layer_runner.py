@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch._functorch import config as functorch_config
 from torch.autograd import forward_ad
 
-from analysis.modes import checkpointed_layers, evaluation_mode, replaced_forwards
+from analysis.modes import checkpointed_layers, evaluation_mode, replaced_forwards, widened
 from analysis.operators.compiled_layers import KEPT_SHARE, CompiledLayers, LayerWeights
 from analysis.operators.double_backward import dual_gradients, joined, unrecorded
 from analysis.operators.duals import DualTensors, keeping_saved
@@ -45,6 +45,12 @@ class LayerRunner:
         self.compiled = compiled
         self.compiled_layers = () if compiled is None else tuple(compiled.kinds)
         self._weights: dict[nn.Module, LayerWeights] = {}
+
+    def wide_outside(self) -> AbstractContextManager[None]:
+        """Return a context for a whole product in which what is not compiled computes in the same type."""
+        inside = {module for layer in self.compiled_layers for module in layer.modules()}
+        outside = [module for module in self.duals.space.model.modules() if module not in inside]
+        return widened(outside, self.duals.compute_dtype)
 
     @contextmanager
     def level(self) -> Iterator[None]:

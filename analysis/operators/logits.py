@@ -23,7 +23,7 @@ from analysis.objective import Objective
 from analysis.operators.attention import differentiable_attention
 from analysis.operators.base import SpaceOperator
 from analysis.operators.blocked import naming_the_operation
-from analysis.operators.compiled_layers import CompiledLayers
+from analysis.operators.compiled_layers import compiled_layers
 from analysis.operators.duals import DualTensors, parts
 from analysis.operators.layer_runner import LayerRunner
 from analysis.operators.virtual_linear import VirtualWeights, virtual_linears
@@ -41,6 +41,7 @@ class LogitsOperator(SpaceOperator):
         space: The coordinates.
         vector_dtype: Type of products, see `SpaceOperator`.
         compile_layers: Whether to compile the model's repeated layers, see `CompiledLayers`.
+        compute_dtype: Type that narrower weights are computed with, if the layers are compiled; None for their own.
 
     Raises:
         SettingsError: No layer of the model can be compiled.
@@ -53,9 +54,11 @@ class LogitsOperator(SpaceOperator):
         *,
         vector_dtype: torch.dtype | None = None,
         compile_layers: bool = False,
+        compute_dtype: torch.dtype | None = None,
     ) -> None:
         super().__init__(objective, space, vector_dtype=vector_dtype)
-        self._compiled = CompiledLayers(space.model, second_order=False) if compile_layers else None
+        self._compute_dtype = compute_dtype
+        self._compiled = compiled_layers(space.model, compile_layers, compute_dtype, second_order=False)
 
     def middle(self, scored: ScoredLogits, tangent: Tensor) -> Tensor:
         """Return M u (N, V) for u = J v (N, V)."""
@@ -63,7 +66,7 @@ class LogitsOperator(SpaceOperator):
 
     def add_products(self, direction: Vector, product: Vector) -> int:
         """Add every batch's J^T M J v to `product`, in place, and return the number of counted tokens."""
-        duals = DualTensors(self.space, direction, product, second_order=False)
+        duals = DualTensors(self.space, direction, product, second_order=False, compute_dtype=self._compute_dtype)
         layers = LayerRunner(duals, compiled=self._compiled)
         virtual = VirtualWeights(anchor=duals.anchor, product=product)
         tokens = 0
@@ -71,6 +74,7 @@ class LogitsOperator(SpaceOperator):
             naming_the_operation("forward"),
             differentiable_attention(self.space.model),
             virtual_linears(self.space, virtual, apart=layers.compiled_layers),
+            layers.wide_outside(),
         ):
             for index in range(len(self.objective.batches)):
                 with layers.level():
@@ -108,6 +112,7 @@ class EmpiricalFisherOperator(LogitsOperator):
         unit: `example` or `token`.
         vector_dtype: Type of products, see `SpaceOperator`.
         compile_layers: Whether to compile the model's repeated layers, see `CompiledLayers`.
+        compute_dtype: Type that narrower weights are computed with, if the layers are compiled; None for their own.
 
     Raises:
         SettingsError: The unit is unknown, or no layer of the model can be compiled.
@@ -121,8 +126,11 @@ class EmpiricalFisherOperator(LogitsOperator):
         unit: str = "example",
         vector_dtype: torch.dtype | None = None,
         compile_layers: bool = False,
+        compute_dtype: torch.dtype | None = None,
     ) -> None:
-        super().__init__(objective, space, vector_dtype=vector_dtype, compile_layers=compile_layers)
+        super().__init__(
+            objective, space, vector_dtype=vector_dtype, compile_layers=compile_layers, compute_dtype=compute_dtype
+        )
         if unit not in UNITS:
             raise SettingsError(f"unit is {unit!r}; expected one of {', '.join(UNITS)}")
         self.unit = unit

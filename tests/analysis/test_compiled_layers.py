@@ -131,6 +131,31 @@ def test_a_kind_is_types_settings_and_shapes() -> None:
     assert layer_kind(first) != layer_kind(second)
 
 
+@pytest.mark.parametrize("name", ["full", pytest.param("all", marks=pytest.mark.slow)])
+def test_narrow_weights_computed_in_float32_have_the_wide_hessian(tiny_llama, batches, snapshot, name) -> None:
+    narrow, wide = tiny_llama(layers=2, dtype=torch.bfloat16, tied=True), tiny_llama(layers=2, tied=True)
+    wide.load_state_dict(narrow.state_dict())
+    check = snapshot(narrow)
+    options = {"compile_layers": True, "compute_dtype": torch.float32}
+    with parameter_space(narrow, name) as space:
+        objective = Objective(narrow, batches[:1])
+        operator = HessianOperator(objective, space, route="forward", **options)
+        # A vector in the weights' type, as large models need it, without rounding in the comparison.
+        direction = [block.bfloat16().float() for block in operator.random_direction(seed=0, stream="test")]
+        found = operator.matvec(direction)
+        curved = GaussNewtonOperator(objective, space, **options).matvec(direction)
+    check()
+    with parameter_space(wide, name) as space:
+        objective, exact = Objective(wide, batches[:1]), [block.double() for block in direction]
+        expected = HessianOperator(objective, space).matvec(exact)
+        expected_curved = GaussNewtonOperator(objective, space).matvec(exact)
+    # What is left is the rounding of each weight's share to the weights' type.
+    assert relative_error(found, expected) < 4e-3
+    assert relative_error(curved, expected_curved) < 4e-3
+    with pytest.raises(SettingsError, match=r"compute_dtype=torch\.float32 needs compile_layers=True"):
+        GaussNewtonOperator(objective, space, compute_dtype=torch.float32)
+
+
 def test_what_cannot_be_compiled_is_refused(tiny_lora, batches) -> None:
     model = tiny_lora(config={"use_dora": True})
     objective = Objective(model, batches)
