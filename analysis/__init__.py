@@ -79,6 +79,7 @@ from analysis.operators import (
     subspace_curvature,
 )
 from analysis.pyhessian_backend import pyhessian_eigenvalues, pyhessian_trace
+from analysis.scores import accuracy, matthews_correlation
 from analysis.settings import FlatnessSettings
 from analysis.sharpness import (
     ABSOLUTE,
@@ -164,6 +165,7 @@ __all__ = [
     "Trajectory",
     "WeightNorm",
     "WorstCase",
+    "accuracy",
     "adapted_layers",
     "adapter_angles",
     "adversary_quality",
@@ -188,6 +190,7 @@ __all__ = [
     "linearise",
     "load_directions",
     "m_sharpness",
+    "matthews_correlation",
     "measure_flatness",
     "objective_blocks",
     "optimal_adversary",

@@ -75,14 +75,22 @@ def densities(spaces: Spaces) -> Figure | None:
 
 
 def robustness(spaces: Spaces) -> Figure | None:
-    """The loss after a step of length alpha along the gradient."""
+    """The loss after a step of length alpha along the gradient, and the score if one was followed."""
     found = {name: values["robustness"] for name, values in spaces.items() if "robustness" in values}
     if not found:
         return None
-    figure, axes = _frame("alpha: length of the step along the gradient, in the coordinates of the space", "loss")
-    for name, curve in found.items():
-        axes.plot(curve["alphas"], curve["losses"], "o-", color=colours(spaces)[name], label=name)
-    axes.legend(title="space")
+    scored = [curve["metric"] for curve in found.values() if curve.get("metric")]
+    panels = [("losses", "loss"), *(("metrics", name) for name in scored[:1])]
+    with mpl.rc_context({"font.size": 9}):
+        figure = Figure(figsize=(_SIZE[0], _SIZE[1] * len(panels)), layout="constrained")
+        columns = np.atleast_1d(figure.subplots(len(panels), sharex=True))
+    for axes, (key, label) in zip(columns, panels, strict=True):
+        for name, curve in found.items():
+            axes.plot(curve["alphas"], curve[key], "o-", color=colours(spaces)[name], label=name)
+        axes.set_ylabel(label)
+        axes.grid(visible=True, alpha=0.3)
+    columns[0].legend(title="space")
+    columns[-1].set_xlabel("alpha: length of the step along the gradient, in the coordinates of the space")
     return figure
 
 

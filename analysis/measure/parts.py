@@ -23,6 +23,7 @@ from analysis.objective import Objective
 from analysis.operators import EmpiricalFisherOperator, GaussNewtonOperator, HessianOperator, SpaceOperator
 from analysis.progress import Progress, within
 from analysis.pyhessian_backend import pyhessian_eigenvalues, pyhessian_trace
+from analysis.scores import score_of
 from analysis.sharpness import (
     NORMS,
     WeightNorm,
@@ -154,9 +155,11 @@ def measure_sharpness(context: Context, space: ParameterSpace, report: Progress)
 
 
 def measure_robustness(context: Context, space: ParameterSpace, report: Progress) -> Values:
-    """Return the loss along alpha g / ||g||."""
-    found = robustness_curve(context.objective, space, alphas=context.settings.alphas, on_progress=report)
-    return {"robustness": asdict(found)}
+    """Return the loss along alpha g / ||g||, and the score if one was asked for."""
+    s = context.settings
+    metric = None if s.score == "none" else score_of(s.score, context.objective)
+    found = robustness_curve(context.objective, space, alphas=s.alphas, metric=metric, on_progress=report)
+    return {"robustness": asdict(found) | {"metric": None if metric is None else s.score}}
 
 
 def measure_landscape(context: Context, space: ParameterSpace, report: Progress) -> Values:
@@ -218,10 +221,14 @@ def _operator(context: Context, space: ParameterSpace) -> SpaceOperator:
     """Return the operator of a space, the same one for every part."""
     s = context.settings
     if space.name not in context.operators:
+        options: dict[str, Any] = {
+            "compile_layers": s.compile_layers == "yes",
+            "compute_dtype": torch.float32 if s.compute_dtype == "float32" else None,
+        }
         made: dict[str, Callable[[], SpaceOperator]] = {
-            "hessian": lambda: HessianOperator(context.objective, space, route=s.route),
-            "gauss-newton": lambda: GaussNewtonOperator(context.objective, space),
-            "fisher": lambda: EmpiricalFisherOperator(context.objective, space),
+            "hessian": lambda: HessianOperator(context.objective, space, route=s.route, **options),
+            "gauss-newton": lambda: GaussNewtonOperator(context.objective, space, **options),
+            "fisher": lambda: EmpiricalFisherOperator(context.objective, space, **options),
         }
         context.operators[space.name] = made[s.operator]()
     return context.operators[space.name]

@@ -14,6 +14,7 @@ from difflib import get_close_matches
 from typing import Any, NoReturn
 
 from analysis.errors import SettingsError
+from analysis.scores import SCORES
 from analysis.spaces import check_space_name
 
 METRICS = ("top", "density", "trace", "sharpness", "robustness", "landscape", "capture")
@@ -98,6 +99,14 @@ class MeasureSettings:
     route: str = flag(
         "auto", _choice("auto", "reverse", "forward", "difference"), "how Hessian products are taken", metavar="NAME"
     )
+    compile_layers: str = flag(
+        "no", _choice("no", "yes"), "compile the layers for Hessian and Gauss-Newton products of a large model",
+        metavar="YES",
+    )  # fmt: skip
+    compute_dtype: str = flag(
+        "same", _choice("same", "float32"), "with --compile-layers yes: compute narrower weights in float32",
+        metavar="TYPE",
+    )  # fmt: skip
     backend: str = flag(
         "native", _choice("native", "pyhessian"), "who computes top and trace: this package or PyHessian",
         metavar="NAME",
@@ -126,6 +135,10 @@ class MeasureSettings:
     alphas: tuple[float, ...] = flag(
         (0.5, 1.0, 2.5, 4.0, 5.0), _list(_positive), "steps of the robustness curve", metavar="A,B"
     )
+    score: str = flag(
+        "none", _choice("none", *SCORES), "what the robustness curve follows beside the loss: share of labels "
+        "predicted, or Matthews correlation", metavar="NAME",
+    )  # fmt: skip
     points: int = flag(11, _integer(3), "odd number of points along an axis of the landscape")
     extent: float = flag(0.5, _positive, "reach of the landscape, relative to the rows of the weights", metavar="X")
     seed: int = flag(0, _integer(0), "seed of all random directions")
@@ -148,6 +161,16 @@ class MeasureSettings:
             )
         if self.backend == "pyhessian" and self.operator != "hessian":
             raise SettingsError(f"--backend: pyhessian computes the Hessian only; found --operator {self.operator}")
+        if self.compile_layers == "yes" and (self.route not in ("auto", "forward") or self.backend == "pyhessian"):
+            raise SettingsError(
+                "--compile-layers: yes needs --route auto or forward and the native backend; found "
+                f"--route {self.route} --backend {self.backend}"
+            )
+        if self.compute_dtype != "same" and self.compile_layers == "no":
+            raise SettingsError(
+                f"--compute-dtype: {self.compute_dtype} needs --compile-layers yes; or load with --dtype "
+                f"{self.compute_dtype}"
+            )
         if self.basis_storage == "none" and (self.top, self.bottom) != (1, 1):
             raise SettingsError(
                 f"--basis-storage: none gives the largest and the smallest eigenvalue; found --top {self.top} "

@@ -27,6 +27,7 @@ from benchmarks.curvature.options import (
 )
 from benchmarks.curvature.products import (
     COMPILED,
+    COMPILED_FLOAT32,
     GAUSS_NEWTON,
     GAUSS_NEWTON_COMPILED,
     Workload,
@@ -40,8 +41,8 @@ from benchmarks.curvature.shapes import LlamaShape, random_llama, token_batches
 from benchmarks.errors import UsageError
 from benchmarks.settings import OneLineParser
 
-CASES = ("products", "ends", "checkpointed", "checkpointed-ends", "accuracy")
-ROUTES = ("reverse", "forward", COMPILED, GAUSS_NEWTON, GAUSS_NEWTON_COMPILED)
+CASES = ("products", "ends", "ends-float32", "checkpointed", "checkpointed-ends", "accuracy")
+ROUTES = ("reverse", "forward", COMPILED, COMPILED_FLOAT32, GAUSS_NEWTON, GAUSS_NEWTON_COMPILED)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,6 +67,8 @@ def measure(shape: LlamaShape, settings: LargeSettings, file: RecordFile) -> Non
     model = random_llama(shape, device=file.device, dtype=torch.bfloat16)
     if "products" in settings.cases or "ends" in settings.cases:
         _short_rows(model, shape, settings, file)
+    if "ends-float32" in settings.cases:
+        _float32_ends(model, shape, settings, file)
     if {"checkpointed", "checkpointed-ends"} & set(settings.cases):
         _checkpointed(model, shape, settings, file)
     del model
@@ -95,7 +98,7 @@ def _short_rows(model: torch.nn.Module, shape: LlamaShape, settings: LargeSettin
             found = measure_product(
                 work, file, route, repeats=settings.repeats, gradient_seconds=gradient, limit_gb=limit
             )
-            if route in (GAUSS_NEWTON, GAUSS_NEWTON_COMPILED) or found.seconds is None or not found.within(limit):
+            if route not in ("reverse", "forward", COMPILED) or found.seconds is None or not found.within(limit):
                 continue
             if fastest is None or found.seconds < fastest[0]:
                 fastest = (found.seconds, work, route, gradient)
@@ -110,6 +113,26 @@ def _short_rows(model: torch.nn.Module, shape: LlamaShape, settings: LargeSettin
         max_products=settings.max_products,
         gradient_seconds=gradient,
         limit_gb=limit,
+    )
+
+
+def _float32_ends(model: torch.nn.Module, shape: LlamaShape, settings: LargeSettings, file: RecordFile) -> None:
+    """Measure the spectrum with products computed in float32 from the same weights, at the smallest micro-batch."""
+    torch._dynamo.reset()
+    micro = min(settings.micro_rows)
+    batches = token_batches(shape, rows=settings.rows, tokens=settings.tokens, micro_rows=micro, device=file.device)
+    case = f"llama {shape.layers}x{shape.hidden}, {settings.rows}x{settings.tokens} tokens, computed in float32"
+    work = workload(model, batches, case=case, dtype=torch.bfloat16)
+    gradient = measure_gradient(work, file, repeats=1)
+    options: dict[str, Any] = {"gradient_seconds": gradient, "limit_gb": settings.limit_gb}
+    measure_product(work, file, COMPILED_FLOAT32, repeats=1, **options)
+    measure_ends(
+        work,
+        file,
+        COMPILED_FLOAT32,
+        tolerances=settings.tolerances,
+        max_products=settings.max_products,
+        **options,
     )
 
 

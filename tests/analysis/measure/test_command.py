@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from analysis import FullSpace, Objective
 from analysis.measure.__main__ import main
 from analysis.measure.data import encode, make_batches, read_rows
 from analysis.measure.loading import load
+from analysis.operators import compiled_layers
 from tests.models import byte_tokenizer, save_tiny_model
 
 ROWS = [{"prompt": f"{i}+{i}=", "completion": str(2 * i)} for i in range(3, 9)]
@@ -77,10 +79,14 @@ def test_every_metric_in_every_kind_of_space(files: dict[str, Path], tmp_path: P
     metrics = "top,density,trace,sharpness,robustness,landscape,capture"
     code, record = run(
         files, tmp_path, "--spaces", "full,lora,auxiliary", "--metrics", metrics, "--points", "3",
-        "--tolerance", "1e-3", "--draws", "2", "--dtype", "float64",
+        "--tolerance", "1e-3", "--draws", "2", "--dtype", "float64", "--score", "accuracy",
     )  # fmt: skip
     assert code == 0
     assert record["problems"] == {}
+    curve = record["spaces"]["lora"]["robustness"]
+    assert curve["metric"] == "accuracy"
+    assert len(curve["metrics"]) == len(curve["alphas"]) == 6
+    assert all(0 <= share <= 1 for share in curve["metrics"])
     full = record["spaces"]["full"]
     assert full["top"][0]["value"] == pytest.approx(dense_top(files), rel=1e-3)
     assert full["top"][0]["residual"] >= 0
@@ -121,6 +127,20 @@ def test_the_ends_without_a_basis_are_those_with_one(files: dict[str, Path], tmp
         assert ends["spaces"]["full"][end][0]["value"] == pytest.approx(
             whole["spaces"]["full"][end][0]["value"], rel=1e-6
         )
+
+
+def test_compiled_layers_find_the_same_eigenvalue(
+    files: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(compiled_layers, "BACKEND", "aot_eager")
+    monkeypatch.setattr(logging.getLogger("torch.__trace"), "disabled", True)
+    flags = ["--metrics", "top", "--spaces", "full", "--top", "1", "--bottom", "0", "--tolerance", "1e-3"]
+    _, plain = run(files, tmp_path / "plain", *flags)
+    code, found = run(files, tmp_path / "compiled", *flags, "--compile-layers", "yes")
+    assert code == 0
+    assert found["spaces"]["full"]["spectrum"]["route"]["reason"] == "compiled layers were asked for"
+    first, second = (record["spaces"]["full"]["top"][0]["value"] for record in (plain, found))
+    assert first == pytest.approx(second, rel=1e-3)
 
 
 def test_a_part_that_cannot_be_measured_is_noted_and_the_others_go_on(files: dict[str, Path], tmp_path: Path) -> None:

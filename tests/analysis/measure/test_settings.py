@@ -30,6 +30,12 @@ def test_flags_are_read_into_their_types() -> None:
         ([*NEEDED, "--basis-size", "6"], "--basis-size: found 6; expected at least top + bottom + 3 = 9"),
         ([*NEEDED, "--basis-storage", "none"], "found --top 5 --bottom 1, expected --top 1 --bottom 1"),
         ([*NEEDED, "--backend", "pyhessian", "--operator", "fisher"], "pyhessian computes the Hessian only"),
+        (
+            [*NEEDED, "--compile-layers", "yes", "--route", "reverse"],
+            "--compile-layers: yes needs --route auto",
+        ),
+        ([*NEEDED, "--compute-dtype", "float32"], "--compute-dtype: float32 needs --compile-layers yes"),
+        ([*NEEDED, "--score", "acuracy"], "did you mean 'accuracy'"),
         ([*NEEDED, "--radis", "1"], "unknown argument '--radis'; did you mean --radius?"),
         ([*NEEDED, "--top"], "expected one argument"),
     ],

@@ -49,10 +49,12 @@ def test_every_case_leaves_its_records(tmp_path) -> None:
     assert {record.parameters for record in records} == {2 * (16 * 16 * 2 + 16 * 8 * 2 + 3 * 16 * 24)}
     assert {record.tokens for record in records if "checkpointed" in record.case} == {2 * 15}
     ends = [record for record in records if record.quantity == "largest" and record.note.startswith("tolerance")]
-    assert [record.note.split(",")[0] for record in ends] == ["tolerance 0.01", "tolerance 0.001", "tolerance 0.01"]
+    assert [record.note.split(",")[0] for record in ends] == [
+        "tolerance 0.01", "tolerance 0.001", "tolerance 0.01", "tolerance 0.001", "tolerance 0.01",
+    ]  # fmt: skip
     assert all(record.converged and record.seconds > 0 and record.gradient_seconds > 0 for record in ends)
     accuracy = [record for record in records if record.note and record.note.startswith("bfloat16 weights")]
-    assert len(accuracy) == 7
+    assert len(accuracy) == 4 * 3
     assert all(record.relative_error < 0.1 for record in accuracy)
 
 
