@@ -1,8 +1,9 @@
 """The losses on which curvature libraries are compared: one batch of a small trained model, and a T5-base shape.
 
-A model with random weights has a spectrum without outliers, on which any method looks alike, so the small ones are
-trained: pocket-llama ships trained, the T5 learns to reverse sequences for a few seconds. All data is one batch, since
-libraries weigh batches differently, and attention is the plain kind, since not all of them switch it themselves.
+A model with random weights has a spectrum without outliers, on which any method looks alike and takes hundreds of
+products, so all are trained: pocket-llama ships trained, the T5s learn to reverse sequences for a while. All data is
+one batch, since libraries weigh batches differently, and attention is the plain kind, since not all of them switch it
+themselves.
 """
 
 from __future__ import annotations
@@ -65,12 +66,12 @@ def build_case(name: str, *, device: torch.device) -> PeerCase:
     """Return a case of `CASES`, on a device, the same in every process."""
     with torch.random.fork_rng([device] if device.type == "cuda" else []):
         torch.manual_seed(0)
-        case = CASES[name]()
+        case = CASES[name](device)
     batch = {key: value.to(device) for key, value in case.batch.items()}
     return replace(case, name=name, model=case.model.to(device).eval(), batch=batch)
 
 
-def _llama_small() -> PeerCase:
+def _llama_small(_: torch.device) -> PeerCase:
     """pocket-llama on sixteen training examples of pocket-math."""
     folder = locate_model("pocket-llama")
     tokenizer = load_model(folder, device=torch.device("cpu"))[1]
@@ -81,21 +82,22 @@ def _llama_small() -> PeerCase:
     return PeerCase("", model, PaddedBatch(tokenizer.pad_token_id)(rows), causal_lm_loss, trained=True)
 
 
-def _t5_small() -> PeerCase:
+def _t5_small(device: torch.device) -> PeerCase:
     """A T5 of a million parameters that has begun to reverse sequences of twelve tokens."""
-    model = _t5(vocabulary=512, width=128, inner=256, layers=3, heads=4)
+    model = _t5(vocabulary=512, width=128, inner=256, layers=3, heads=4).to(device)
     _train(model, steps=120, rows=32, tokens=12, vocabulary=64)
     return PeerCase("", model, _reversal(rows=32, tokens=12, vocabulary=64, seed=-1), seq2seq_lm_loss, trained=True)
 
 
-def _t5_base() -> PeerCase:
-    """The shape of T5-base (2020), random weights, 8 x 128 tokens."""
-    model = _t5(vocabulary=32128, width=768, inner=3072, layers=12, heads=12)
-    batch = _reversal(rows=8, tokens=128, vocabulary=32128, seed=-1)
-    return PeerCase("", model, batch, seq2seq_lm_loss, trained=False)
+def _t5_base(device: torch.device) -> PeerCase:
+    """The shape of T5-base (2020) that has begun to reverse sequences of sixteen tokens, on 64 x 16 tokens."""
+    model = _t5(vocabulary=32128, width=768, inner=3072, layers=12, heads=12).to(device)
+    _train(model, steps=200, rows=64, tokens=16, vocabulary=64, rate=3e-4)
+    batch = _reversal(rows=64, tokens=16, vocabulary=64, seed=-1)
+    return PeerCase("", model, batch, seq2seq_lm_loss, trained=True)
 
 
-def _llama_tiny() -> PeerCase:
+def _llama_tiny(_: torch.device) -> PeerCase:
     """Two layers, random weights: for trying the benchmark out."""
     config = LlamaConfig(
         vocab_size=32,
@@ -111,14 +113,14 @@ def _llama_tiny() -> PeerCase:
     return PeerCase("", LlamaForCausalLM(config), {"input_ids": ids, "labels": ids}, causal_lm_loss, trained=False)
 
 
-def _t5_tiny() -> PeerCase:
+def _t5_tiny(device: torch.device) -> PeerCase:
     """One layer on each side, a few steps of training: for trying the benchmark out."""
-    model = _t5(vocabulary=32, width=16, inner=24, layers=1, heads=2)
+    model = _t5(vocabulary=32, width=16, inner=24, layers=1, heads=2).to(device)
     _train(model, steps=3, rows=4, tokens=5, vocabulary=32)
     return PeerCase("", model, _reversal(rows=4, tokens=5, vocabulary=32, seed=-1), seq2seq_lm_loss, trained=True)
 
 
-CASES: dict[str, Callable[[], PeerCase]] = {
+CASES: dict[str, Callable[[torch.device], PeerCase]] = {
     "llama-small": _llama_small,
     "t5-small": _t5_small,
     "t5-base": _t5_base,
@@ -149,8 +151,8 @@ def _reversal(*, rows: int, tokens: int, vocabulary: int, seed: int) -> dict[str
     return {"input_ids": ids, "labels": ids.flip(1)}
 
 
-def _train(model: nn.Module, *, steps: int, rows: int, tokens: int, vocabulary: int) -> None:
-    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3)
+def _train(model: nn.Module, *, steps: int, rows: int, tokens: int, vocabulary: int, rate: float = 1e-3) -> None:
+    optimizer = torch.optim.AdamW(model.parameters(), lr=rate)
     for step in range(steps):
         total, count = seq2seq_lm_loss(model, _reversal(rows=rows, tokens=tokens, vocabulary=vocabulary, seed=step))
         (total / count).backward()  # type: ignore[no-untyped-call]
