@@ -20,16 +20,20 @@ from torch.utils.checkpoint import checkpoint
 
 def checkpointed_layers(model: nn.Module) -> list[nn.Module]:
     """Return the layers whose activations are to be recomputed: those that are switched on."""
-    return [layer for layer in repeated_layers(model) if getattr(layer, "gradient_checkpointing", False) is True]
+    return _layers([m for m in model.modules() if getattr(m, "gradient_checkpointing", False) is True])
 
 
 def repeated_layers(model: nn.Module) -> list[nn.Module]:
-    """Return the layers whose activations could be recomputed, switched on or not.
+    """Return the layers whose activations could be recomputed, switched on or not."""
+    return _layers([module for module in model.modules() if hasattr(module, "gradient_checkpointing")])
+
+
+def _layers(switched: list[nn.Module]) -> list[nn.Module]:
+    """Return the layers among the modules that have a switch.
 
     transformers marks whole blocks by a base class, and leaves the same switch on stacks and on parts of blocks; of
-    other models the innermost modules that have it are meant.
+    other models the innermost modules are meant.
     """
-    switched = [module for module in model.modules() if hasattr(module, "gradient_checkpointing")]
     blocks = [m for m in switched if any(base.__name__ == "GradientCheckpointingLayer" for base in type(m).__mro__)]
     if blocks:
         inside = {id(part) for block in blocks for part in block.modules() if part is not block}

@@ -55,8 +55,8 @@ class Objective:
 
     @property
     def has_logits(self) -> bool:
-        """Whether the loss is a cross-entropy that says which logits it scores."""
-        return isinstance(self._loss, CrossEntropyLoss)
+        """Whether the loss is the cross-entropy of the logits it names, and nothing a subclass makes of it."""
+        return isinstance(self._loss, CrossEntropyLoss) and type(self._loss).__call__ is CrossEntropyLoss.__call__
 
     def batch_loss(self, index: int, *, layers: LayerContext = recomputing) -> tuple[Tensor, int]:
         """Return the loss sum of one batch, with its graph when gradients are enabled, and its token count.

@@ -58,4 +58,5 @@ def _answers(objective: Objective) -> tuple[Tensor, Tensor]:
             scored = objective.batch_logits(index)
             targets.append(scored.targets)
             answers.append(scored.values.argmax(dim=1))
+    objective.checked_tokens(sum(map(len, targets)))
     return torch.cat(targets), torch.cat(answers)

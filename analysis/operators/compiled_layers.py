@@ -13,6 +13,7 @@ gradient (d, d') of y, the gradient of <d', y> + <d, J v> is d' J + d J' with re
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -27,16 +28,18 @@ from analysis.modes import repeated_layers, widened
 from analysis.operators.compiled_check import check_against_double_backward
 from analysis.operators.double_backward import joined, unrecorded
 from analysis.operators.duals import DualTensors, keeping_saved, quiet_tracing
-from analysis.operators.layer_kind import layer_kind, refuse_hooks, without_weights
+from analysis.operators.layer_kind import frozen, layer_kind, refuse_hooks, without_weights
 from analysis.operators.pairs import LayerTree, floating_leaves
 
 BACKEND = "inductor"
-# Triton 3.6, which comes with PyTorch 2.11, fails on the end of a norm's derivative fused with all that follows:
-# "PassManager::run failed". In kernels of at most four parts it does not arise, and they are as fast.
 # Of what PyTorch would keep for the backward pass this share is kept and the rest computed again: 57.7 instead of
 # 68.8 GB for a product of an 8B model on 4 x 256 tokens, in the same time (H200).
 KEPT_SHARE = 0.6
+# Triton 3.6, which comes with PyTorch 2.11, fails on the end of a norm's derivative fused with all that follows:
+# "PassManager::run failed". In kernels of at most four parts it does not arise, and they are as fast.
 _OPTIONS: dict[str, dict[str, Any]] = {"inductor": {"max_fusion_size": 4}}
+
+_NUMBERS = itertools.count()
 
 Named = Mapping[str, Tensor]
 PairFunction = Callable[
@@ -54,7 +57,7 @@ class CompiledLayers:
         compute_dtype: Type that narrower weights are cast to inside the functions; None computes in their own.
 
     Attributes:
-        kinds: The layers, with what distinguishes them.
+        layers: The layers that are run compiled.
 
     Raises:
         SettingsError: The model has no such layers.
@@ -63,13 +66,12 @@ class CompiledLayers:
     def __init__(self, model: nn.Module, *, second_order: bool, compute_dtype: torch.dtype | None = None) -> None:
         self.second_order = second_order
         self.compute_dtype = compute_dtype
-        self.kinds: dict[nn.Module, Hashable] = {layer: layer_kind(layer) for layer in repeated_layers(model)}
-        if not self.kinds:
+        self.layers = dict.fromkeys(repeated_layers(model))
+        if not self.layers:
             raise SettingsError(
                 f"{type(model).__name__} has no layers to compile, which are modules with a gradient_checkpointing "
                 "switch; leave compile_layers off"
             )
-        self._templates = {kind: without_weights(layer) for layer, kind in self.kinds.items()}
         self._functions: dict[Hashable, tuple[PairFunction, LayerTree]] = {}
 
     def call(
@@ -83,29 +85,27 @@ class CompiledLayers:
         """Return a call of a layer's compiled function, which compiles at its first run.
 
         Args:
-            layer: One of `kinds`.
+            layer: One of `layers`.
             inputs: Its arguments.
             forward: Runs the layer as it is, which shows how its outputs nest.
             weights: Of the layer, in this product.
             duals: The tensors of the space.
 
         Raises:
-            SettingsError: Something is attached to the layer that its kind does not have, or it cannot be compiled.
-            SecondDerivativeError: The compiled derivatives are wrong.
+            SettingsError: The layer cannot be compiled.
+            SecondDerivativeError: The second derivatives of the first layer of its kind are wrong.
         """
         # The first argument is the residual stream. It moves in every layer but perhaps the first, where its tangent
         # is zero: another pattern of tangents would have to be compiled for that one layer.
         moving = tuple(i for i, tangent in enumerate(inputs.tangents) if tangent is not None or i == 0)
-        constants = tuple(_hashable(leaf) for leaf in inputs.leaves if not isinstance(leaf, Tensor))
-        key = (self.kinds[layer], str(inputs.spec), moving, constants)
+        constants = tuple("a tensor" if isinstance(leaf, Tensor) else frozen(leaf) for leaf in inputs.leaves)
+        key = (weights.kind, str(inputs.spec), tuple(inputs.places), moving, constants)
         if key not in self._functions:
-            refuse_hooks(layer)
             args, options = inputs.filled(inputs.values, inputs.tangents)
             with torch.no_grad(), widened(list(layer.modules()), self.compute_dtype):
-                outputs = LayerTree.of(forward(*args, **options))
-            template = self._templates[self.kinds[layer]]
+                outputs = LayerTree.of(forward(*args, **options)).emptied()
             function = _pair_function(
-                template, inputs, moving, second_order=self.second_order, compute_dtype=self.compute_dtype
+                without_weights(layer), inputs, moving, second_order=self.second_order, compute_dtype=self.compute_dtype
             )
             compiled: Any = torch.compile(function, fullgraph=True, backend=BACKEND, options=_OPTIONS.get(BACKEND))
             if self.second_order:
@@ -142,15 +142,27 @@ class LayerWeights:
         tensors: Parameters and buffers by name; those of the space are leaves that require a gradient.
         directions: v of those.
         blocks: The block of each.
+        kind: What the layer shares with those that compute the same function.
     """
 
     tensors: dict[str, Tensor]
     directions: dict[str, Tensor]
     blocks: dict[str, int]
+    kind: Hashable
 
     @classmethod
-    def of(cls, layer: nn.Module, duals: DualTensors) -> LayerWeights:
-        """Collect the weights of a layer."""
+    def of(cls, layer: nn.Module, forward: Callable[..., Any], duals: DualTensors) -> LayerWeights:
+        """Collect the weights of a layer.
+
+        Args:
+            layer: The layer.
+            forward: What it runs, apart from what a curvature product has put in its place.
+            duals: The tensors of the space.
+
+        Raises:
+            SettingsError: Something is attached to the layer that its kind does not have.
+        """
+        refuse_hooks(layer, forward)
         tensors: dict[str, Tensor] = dict(layer.named_buffers())
         held_as = {(id(module), attribute): block for module, attribute, block in duals.within(layer)}
         blocks = {}
@@ -164,7 +176,8 @@ class LayerWeights:
                     blocks[name] = block
                 own = held if block is None else duals.space.tensors[block]
                 tensors[name] = own.detach().requires_grad_(block is not None)
-        return cls(tensors, {name: duals.tangent(block) for name, block in blocks.items()}, blocks)
+        directions = {name: duals.tangent(block) for name, block in blocks.items()}
+        return cls(tensors, directions, blocks, layer_kind(layer))
 
 
 class CompiledCall:
@@ -219,7 +232,7 @@ class CompiledCall:
             # Recorded or not, so that one function is compiled; saved tensors go when `found` does.
             with torch.enable_grad(), quiet_tracing():
                 found = self._function(self._values, self._tangents, self._fixed, weights.tensors, weights.directions)
-        except torch._dynamo.exc.TorchDynamoException as error:
+        except (torch._dynamo.exc.TorchDynamoException, torch._dynamo.exc.FailOnRecompileLimitHit) as error:
             raise SettingsError(
                 f"the layers cannot be compiled for curvature products: {str(error).splitlines()[0]}; "
                 "leave compile_layers off"
@@ -298,18 +311,15 @@ def _pair_function(
             for place, value in zip(places, [*moved, *fixed], strict=True):
                 leaves[place] = value
             args, options = tree_unflatten(leaves, spec)
-            held = {**weights, **own}
-            if compute_dtype is not None:
-                held = {name: t.to(compute_dtype) if t.is_floating_point() else t for name, t in held.items()}
-            return floating_leaves(functional_call(template, held, args, options))
+            return floating_leaves(functional_call(template, {**weights, **own}, args, options))
 
+        if compute_dtype is not None:
+            weights = {name: t.to(compute_dtype) if t.is_floating_point() else t for name, t in weights.items()}
         found, pull = vjp(outputs, list(values), {name: weights[name] for name in directions})[:2]
         push = vjp(pull, [torch.zeros_like(value) for value in found])[1]
         moved: list[Tensor] = push((list(tangents), dict(directions)))[0]
         return found, moved if second_order else [tangent.detach() for tangent in moved]
 
+    # PyTorch allows a code object eight compiled versions; each kind of layer gets its own, for lengths of its own.
+    pair.__code__ = pair.__code__.replace(co_name=f"pair_{next(_NUMBERS)}")
     return pair
-
-
-def _hashable(leaf: Any) -> Hashable:
-    return leaf if isinstance(leaf, bool | int | float | str | None) else (type(leaf), id(leaf))

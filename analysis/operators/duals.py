@@ -48,7 +48,7 @@ class DualTensors:
 
     Args:
         space: Entered.
-        direction: v, cast to the tensors' own types, which duals need.
+        direction: v.
         product: Receives what backward passes find for the weights, if they ask for the gradient of the anchor.
         second_order: Whether that is the derivative of the gradients along v, or the gradients themselves.
         compute_dtype: Type that the tensors are computed with; None for their own.
@@ -81,8 +81,8 @@ class DualTensors:
         return [holder for holder in self.holders if id(holder[0]) in inside or id(holder[0]) not in self._modules]
 
     def tangent(self, block: int) -> Tensor:
-        """Return v of a block."""
-        return self.direction[block].detach().to(self.space.tensors[block].dtype)
+        """Return v of a block in the type that its tensor is computed with, as derivatives need it."""
+        return self.direction[block].detach().to(self.compute_dtype or self.space.tensors[block].dtype)
 
     @contextmanager
     def installed(self, holders: Sequence[Holder] | None = None, *, moving: bool = True) -> Iterator[None]:
@@ -99,7 +99,7 @@ class DualTensors:
             primal: Tensor = _Sink.apply(*inputs)  # type: ignore[no-untyped-call]
             made[block] = primal = primal.to(self.compute_dtype or primal.dtype)
             if moving:
-                made[block] = dual(primal, self.tangent(block).to(primal.dtype))
+                made[block] = dual(primal, self.tangent(block))
         with _holding(held, made):
             yield
 

@@ -66,7 +66,7 @@ class ForwardRoute:
         tokens = 0
         with (
             naming_the_operation(self.name),
-            differentiable_attention(self.space.model),
+            differentiable_attention(),
             virtual_linears(self.space, virtual, apart=layers.compiled_layers),
             layers.wide_outside(),
         ):

@@ -43,7 +43,7 @@ class LayerRunner:
     def __init__(self, duals: DualTensors, *, compiled: CompiledLayers | None = None) -> None:
         self.duals = duals
         self.compiled = compiled
-        self.compiled_layers = () if compiled is None else tuple(compiled.kinds)
+        self.compiled_layers = () if compiled is None else tuple(compiled.layers)
         self._weights: dict[nn.Module, LayerWeights] = {}
 
     def wide_outside(self) -> AbstractContextManager[None]:
@@ -67,7 +67,7 @@ class LayerRunner:
         compiled = self.compiled_layers
 
         def wrap(layer: nn.Module, forward: Forward) -> Forward:
-            if self.compiled is not None and layer in self.compiled.kinds:
+            if self.compiled is not None and layer in compiled:
                 return partial(self._run_compiled, self.compiled, layer in recomputed, layer, forward)
             return partial(self._run_recomputed, layer, forward)
 
@@ -86,7 +86,8 @@ class LayerRunner:
                 return leaves, floating_leaves(forward(*args_again, **options_again))
 
         def gradients_of(values: Sequence[Tensor], gradients: Sequence[Tensor | None]) -> list[Tensor | None]:
-            with self.duals.installed(slots, moving=False):
+            # A backward pass that builds no graph runs with recording off.
+            with torch.enable_grad(), self.duals.installed(slots, moving=False):
                 leaves, found = again(values)
             wanted = [(o, g) for o, g in zip(found, gradients, strict=True) if g is not None and o.requires_grad]
             # The anchor is asked for so that weights hand their share to the product; its own gradient is nothing.
@@ -124,7 +125,7 @@ class LayerRunner:
         self, compiled: CompiledLayers, again: bool, layer: nn.Module, forward: Forward, *args: Any, **options: Any
     ) -> Any:
         if layer not in self._weights:
-            self._weights[layer] = LayerWeights.of(layer, self.duals)
+            self._weights[layer] = LayerWeights.of(layer, forward, self.duals)
         call = compiled.call(layer, LayerTree.of((args, options)), forward, self._weights[layer], self.duals)
         values, tangents = call.run(recorded=not again)
         return call.outputs.filled(_attached(call.differentiate, values, call.inputs, self.duals.anchor), tangents)

@@ -72,7 +72,7 @@ class LogitsOperator(SpaceOperator):
         tokens = 0
         with (
             naming_the_operation("forward"),
-            differentiable_attention(self.space.model),
+            differentiable_attention(),
             virtual_linears(self.space, virtual, apart=layers.compiled_layers),
             layers.wide_outside(),
         ):

@@ -7,12 +7,13 @@ tensors. Layers take and return whatever they like, nested; only tensors of a fl
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from torch import Tensor
 from torch.utils._pytree import TreeSpec, tree_flatten, tree_leaves, tree_unflatten
 
+from analysis.errors import SettingsError
 from analysis.operators.duals import dual, parts
 
 Tangents = Sequence[Tensor | None]
@@ -45,6 +46,19 @@ class LayerTree:
         split = [parts(leaves[place]) for place in places]
         rest = [None if is_floating(leaf) else leaf for leaf in leaves]
         return cls(spec, rest, places, [value for value, _ in split], [tangent for _, tangent in split])
+
+    def emptied(self) -> LayerTree:
+        """Return the nesting alone, to be filled with the outputs of other calls.
+
+        Raises:
+            SettingsError: There is a tensor in it that is not of a floating type, which another call has differently.
+        """
+        if any(isinstance(leaf, Tensor) for leaf in self.leaves):
+            raise SettingsError(
+                "a layer returns a tensor that is not of a floating type, so it cannot be compiled for curvature "
+                "products; leave compile_layers off"
+            )
+        return replace(self, values=(), tangents=())
 
     def filled(self, values: Sequence[Tensor], tangents: Tangents | None = None) -> Any:
         """Return the tree with other floating tensors, duals where they move; without `tangents` none does."""

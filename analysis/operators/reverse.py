@@ -78,7 +78,7 @@ class ReverseRoute:
             # Fused attention has no second derivative, the plain kernel has.
             with (
                 naming_the_operation(self.name),
-                differentiable_attention(self.space.model),
+                differentiable_attention(),
                 virtual_linears(self.space, self._virtual),
             ):
                 for index in range(len(self.objective.batches)):

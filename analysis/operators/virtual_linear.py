@@ -157,9 +157,9 @@ def virtual_linears(
             del module.forward
 
 
-def _forward(module: nn.Linear, block: int, virtual: VirtualWeights, x: Tensor) -> Tensor:
+def _forward(module: nn.Linear, block: int, virtual: VirtualWeights, input: Tensor) -> Tensor:
     """Return x W^T + b; of dual x or W also the derivative along the tangents."""
-    x, x_tangent = parts(x)
+    x, x_tangent = parts(input)
     weight, weight_tangent = parts(module.weight)
     weight = weight.detach()
     flat = x.reshape(-1, x.shape[-1])
@@ -177,6 +177,6 @@ def _forward(module: nn.Linear, block: int, virtual: VirtualWeights, x: Tensor) 
             if moved is not None:
                 tangent.addmm_(moved, weight.mT)
         y = dual(y, tangent)
-    y = y.view(*x.shape[:-1], -1)
+    y = y.view(*x.shape[:-1], len(weight))
     # Of a module's parameters only the weight is taken out here; its bias is added by ordinary means.
     return y if module.bias is None else y + module.bias

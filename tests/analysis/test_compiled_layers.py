@@ -120,7 +120,7 @@ def test_layers_of_one_kind_are_compiled_once(tiny_llama, batches) -> None:
     assert torch._dynamo.utils.counters["stats"]["unique_graphs"] == 1
 
 
-def test_a_kind_is_types_settings_and_shapes() -> None:
+def test_a_kind_is_types_settings_and_shapes(tiny_lora) -> None:
     model = gpt2()
     first, second = model.transformer.h
     assert layer_kind(first) == layer_kind(second)
@@ -129,6 +129,71 @@ def test_a_kind_is_types_settings_and_shapes() -> None:
     second.ln_1.eps = first.ln_1.eps
     second.mlp.act = nn.ReLU()
     assert layer_kind(first) != layer_kind(second)
+    layers = tiny_lora(layers=2).base_model.model.model.layers
+    assert layer_kind(layers[0]) == layer_kind(layers[1])
+    layers[1].self_attn.q_proj.scaling["default"] = 7.0
+    assert layer_kind(layers[0]) != layer_kind(layers[1])
+
+
+def test_layers_with_other_settings_run_as_themselves(tiny_lora, batches) -> None:
+    """Adapters scale the middle layer otherwise, and every layer computes its activation by a function of its own."""
+    model = tiny_lora(layers=3)
+    layers = model.base_model.model.model.layers
+    layers[1].self_attn.q_proj.scaling["default"] = 8.0
+    layers[2].mlp.act_fn = nn.GELU(approximate="tanh")
+    objective = Objective(model, batches[:1])
+    with parameter_space(model, "lora") as space:
+        direction = space.random_direction(seed=0, stream="test")
+        expected = HessianOperator(objective, space).matvec(direction)
+        found = HessianOperator(objective, space, route="forward", compile_layers=True).matvec(direction)
+    assert relative_error(found, expected) < 1e-9
+
+
+def test_an_operator_made_before_its_space_is_entered_sees_the_space(tiny_lora, batches) -> None:
+    """The auxiliary adapter becomes active with the space."""
+    model = tiny_lora()
+    model.add_adapter("auxiliary", model.peft_config["default"])
+    model.double()
+    for name, parameter in model.named_parameters():
+        if "lora_B.auxiliary" in name:
+            nn.init.normal_(parameter, generator=torch.Generator().manual_seed(0))
+    objective, space = Objective(model, batches[:1]), parameter_space(model, "auxiliary")
+    direction = space.random_direction(seed=0, stream="test")
+    operator = HessianOperator(objective, space, route="forward", compile_layers=True)
+    assert relative_error(operator.matvec(direction), HessianOperator(objective, space).matvec(direction)) < 1e-9
+
+
+@pytest.mark.slow
+def test_masks_in_other_places_are_other_functions() -> None:
+    model = t5().eval()
+    ids = torch.randint(0, 13, (2, 7), generator=torch.Generator().manual_seed(2))
+    left, right = torch.ones_like(ids), torch.ones_like(ids)
+    left[0, :2] = 0
+    right[1, -3:] = 0
+    whole = {"input_ids": ids, "labels": ids}
+    masked = [
+        {**whole, "attention_mask": torch.ones_like(ids), "decoder_attention_mask": left},
+        {**whole, "attention_mask": right},
+    ]
+    objective = Objective(model, masked, loss=seq2seq_lm_loss)
+    with parameter_space(model, "full") as space:
+        direction = space.random_direction(seed=0, stream="test")
+        expected = HessianOperator(objective, space).matvec(direction)
+        found = HessianOperator(objective, space, route="forward", compile_layers=True).matvec(direction)
+    assert relative_error(found, expected) < 2e-5
+
+
+@pytest.mark.slow
+def test_more_kinds_than_pytorch_allows_versions_of_one_function(tiny_llama, batches) -> None:
+    model = tiny_llama(layers=9)
+    for number, layer in enumerate(model.model.layers):
+        layer.self_attn.scaling *= 1 + number / 10
+    objective = Objective(model, batches[:1])
+    with parameter_space(model, "full") as space:
+        direction = space.random_direction(seed=0, stream="test")
+        found = GaussNewtonOperator(objective, space, compile_layers=True).matvec(direction)
+        expected = GaussNewtonOperator(objective, space).matvec(direction)
+    assert relative_error(found, expected) < 1e-9
 
 
 @pytest.mark.parametrize("name", ["full", pytest.param("all", marks=pytest.mark.slow)])
@@ -140,8 +205,7 @@ def test_narrow_weights_computed_in_float32_have_the_wide_hessian(tiny_llama, ba
     with parameter_space(narrow, name) as space:
         objective = Objective(narrow, batches[:1])
         operator = HessianOperator(objective, space, route="forward", **options)
-        # A vector in the weights' type, as large models need it, without rounding in the comparison.
-        direction = [block.bfloat16().float() for block in operator.random_direction(seed=0, stream="test")]
+        direction = operator.random_direction(seed=0, stream="test")
         found = operator.matvec(direction)
         curved = GaussNewtonOperator(objective, space, **options).matvec(direction)
     check()
@@ -164,11 +228,19 @@ def test_what_cannot_be_compiled_is_refused(tiny_lora, batches) -> None:
         HessianOperator(objective, space, route="forward", compile_layers=True).matvec(
             vectors.zeros_like(space.tensors)
         )
+    plain = tiny_lora()
+    block = plain.base_model.model.model.layers[0]
+    block.forward = lambda *args, own=block.forward, **options: own(*args, **options)
+    space = parameter_space(plain, "full")
+    with pytest.raises(SettingsError, match=r"LlamaDecoderLayer cannot be compiled, since a hook or another forward"):
+        GaussNewtonOperator(Objective(plain, batches), space, compile_layers=True).matvec(
+            vectors.zeros_like(space.tensors)
+        )
     with pytest.raises(SettingsError, match="needs the forward route; found route='reverse'"):
         HessianOperator(objective, space, route="reverse", compile_layers=True)
-    plain = nn.Linear(2, 2)
+    linear = nn.Linear(2, 2)
     with pytest.raises(SettingsError, match="Linear has no layers to compile"):
-        HessianOperator(Objective(plain, [1]), parameter_space(plain, "full"), route="auto", compile_layers=True)
+        HessianOperator(Objective(linear, [1]), parameter_space(linear, "full"), route="auto", compile_layers=True)
 
 
 def test_a_wrong_third_derivative_is_found(batches, monkeypatch) -> None:

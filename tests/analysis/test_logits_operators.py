@@ -171,3 +171,17 @@ def test_an_unknown_unit_is_refused(tiny_lora, batches) -> None:
     model = tiny_lora()
     with pytest.raises(SettingsError, match="unit is 'batch'; expected one of token, example"):
         EmpiricalFisherOperator(Objective(model, batches), parameter_space(model, "full"), unit="batch")
+
+
+@pytest.mark.parametrize("kind", [GaussNewtonOperator, EmpiricalFisherOperator])
+def test_checkpointing_keeps_what_is_no_linear_weight(tiny_llama, batches, kind) -> None:
+    model = tiny_llama(layers=2, tied=True)
+    objective = Objective(model, batches)
+    with parameter_space(model, "all") as space:
+        direction = space.random_direction(seed=0, stream="test")
+        expected = kind(objective, space).matvec(direction)
+        for layer in model.model.layers:
+            layer.gradient_checkpointing = True
+        found = kind(objective, space).matvec(direction)
+    for name, one, other in zip(space.names, found, expected, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-9, atol=1e-9, msg=name)

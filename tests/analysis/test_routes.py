@@ -8,12 +8,14 @@ from torch import nn
 from transformers import PreTrainedModel
 
 from analysis import (
+    CrossEntropyLoss,
     FullSpace,
     HessianOperator,
     Objective,
     SecondDerivativeError,
     SettingsError,
     SpaceError,
+    causal_lm_loss,
     parameter_space,
     vectors,
 )
@@ -246,3 +248,38 @@ def test_differences_of_narrow_weights_are_refused(tiny_lora, batches) -> None:
             operator.matvec(space.random_direction(seed=0, stream="test"))
         zero = operator.matvec(vectors.zeros_like(space.tensors))
     assert vectors.norm(zero) == 0.0
+
+
+class Smoothed(CrossEntropyLoss):
+    """A cross-entropy with a penalty, which the logits' own closed form knows nothing of."""
+
+    def __call__(self, model, batch):
+        total, count = super().__call__(model, batch)
+        return total + 0.1 * self.logits(model, batch).values.square().sum(), count
+
+
+def test_what_a_subclass_adds_to_the_cross_entropy_is_differentiated_too(tiny_llama, batches) -> None:
+    model = tiny_llama()
+    objective = Objective(model, batches, loss=Smoothed(causal_lm_loss.logits))
+    with parameter_space(model, "full") as space:
+        direction = space.random_direction(seed=0, stream="test")
+        expected = HessianOperator(objective, space).matvec(direction)
+        found = HessianOperator(objective, space, route="forward").matvec(direction)
+    assert relative_error(found, expected) < 1e-10
+
+
+@pytest.mark.parametrize("route", ["reverse", "forward"])
+def test_a_linear_layer_may_be_called_by_name_and_with_no_rows(route) -> None:
+    torch.manual_seed(0)
+    model = nn.Linear(3, 4).double()
+    x = torch.randn(5, 3, dtype=torch.float64)
+
+    def loss(module, batch):
+        return (module(input=x).sin().sum() + module(x[:0]).sum()), 1
+
+    with parameter_space(model, "full") as space:
+        direction = space.random_direction(seed=0, stream="test")
+        (found,) = HessianOperator(Objective(model, [1], loss=loss), space, route=route).matvec(direction)
+    moved = x @ direction[0].mT
+    expected = -(torch.sin(x @ model.weight.mT + model.bias) * moved).mT @ x
+    torch.testing.assert_close(found, expected.detach())
