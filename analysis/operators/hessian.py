@@ -32,7 +32,8 @@ class HessianOperator(SpaceOperator):
         vector_dtype: Type of products, see `SpaceOperator`.
         compile_layers: Whether to compile the model's repeated layers (`analysis.operators.compiled_layers`), for many
             products of a model too large to keep a graph of: compiling takes 10 to 30 seconds a kind of layer
-            on a GPU, and products take three quarters of the time or less afterwards. Goes with `forward`, or `auto`, which then takes that.
+            on a GPU, and products take three quarters of the time or less afterwards. Goes with `forward`, or `auto`,
+            which then takes that.
         compute_dtype: With compiled layers, the type to compute in if the weights are narrower. In torch.float32 the
             Hessian of a bfloat16 model is that of its weights, without the rounding of its activations, and the
             weights need no second copy.
