@@ -19,7 +19,8 @@ from torch._functorch import config as functorch_config
 from torch.autograd import forward_ad
 
 from analysis.modes import checkpointed_layers, evaluation_mode, replaced_forwards, widened
-from analysis.operators.compiled_layers import KEPT_SHARE, CompiledLayers, LayerWeights
+from analysis.operators.compiled_call import LayerWeights
+from analysis.operators.compiled_layers import KEPT_SHARE, CompiledLayers
 from analysis.operators.double_backward import dual_gradients, joined, unrecorded
 from analysis.operators.duals import DualTensors, keeping_saved
 from analysis.operators.pairs import LayerTree, floating_leaves
