@@ -42,7 +42,10 @@ def top_reference(case: PeerCase, count: int) -> TopReference:
     exact = replace(case, model=copy.deepcopy(case.model).double())
     operator = HessianOperator(exact.objective, exact.space, graph_budget_bytes=2**35)
     with operator.space:
-        found = eigenvalues(operator, top=count, bottom=count, tolerance=1e-5, max_products=400, basis_size=40)
+        found = eigenvalues(operator, top=count, bottom=1, tolerance=1e-5, max_products=400, basis_size=40)
+        if -found.bottom[0].value > found.top[-1].value:
+            # Negative ones are among the largest by magnitude, which a trained model seldom has.
+            found = eigenvalues(operator, top=count, bottom=count, tolerance=1e-5, max_products=400, basis_size=40)
         top = tuple(pair.value for pair in found.top)
         both = sorted([*top, *(pair.value for pair in found.bottom)], key=abs, reverse=True)[:count]
         worst = max(pair.relative_residual for pair in found.top + found.bottom)

@@ -28,7 +28,6 @@ from benchmarks.curvature.peer_references import (
     trace_reference,
 )
 from benchmarks.curvature.peer_routes import (
-    OURS,
     PYHESSIAN,
     Answer,
     Route,
@@ -161,13 +160,8 @@ def _record(
     routes: list[tuple[Route, Score]],
     reduce: Reduce,
 ) -> None:
-    """Run ours and every installed peer, and record each pair."""
-    outcomes = {
-        route.library: _climb(case, file, settings, route, score, reduce)
-        for route, score in routes
-        if route.library == OURS or version(route.library)
-    }
-    ours = outcomes.pop(OURS)
+    """Run ours, the first route, and every installed peer, and record each pair as soon as it is known."""
+    ours = _climb(case, file, settings, *routes[0], reduce)
     base = replace(
         blank,
         route="reverse",
@@ -176,20 +170,27 @@ def _record(
         relative_error=ours.error,
         peak_gb=ours.peak_gb,
     )
-    for route, _ in routes[1:]:
-        if route.library not in outcomes:
-            file.add(replace(base, note=f"{blank.note}; ours: {ours.note}; {route.library} is not installed"))
+    for route, score in routes[1:]:
+        note = f"{blank.note}; ours: {ours.note}"
+        if not version(route.library):
+            file.add(replace(base, note=f"{note}; {route.library} is not installed"))
             continue
-        peer = outcomes[route.library]
+        name = f"{route.library} {version(route.library)}"
+        try:
+            peer = _climb(case, file, settings, route, score, reduce)
+        except RuntimeError as error:
+            # A library that cannot do it is an outcome; what the others reached is kept.
+            file.add(replace(base, peer=name, note=f"{note}; peer failed: {str(error).splitlines()[0]}"))
+            continue
         file.add(
             replace(
                 base,
-                peer=f"{route.library} {version(route.library)}",
+                peer=name,
                 peer_seconds=peer.seconds,
                 peer_products=peer.products,
                 peer_relative_error=peer.error,
                 peer_peak_gb=peer.peak_gb,
-                note=f"{blank.note}; ours: {ours.note}; peer: {peer.note}",
+                note=f"{note}; peer: {peer.note}",
             )
         )
 
