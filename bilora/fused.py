@@ -6,20 +6,23 @@ scaling. Two adapters of rank r are one of rank 2r: with A = [A1; A2] and B = [s
     y = W x + B (A x),
 
 where the scaling is paid at the size of B and the sum is taken inside the product. It is the same function up to
-rounding, in plain differentiable operations, so gradients of any order go through it. Parameters, names, state
-dict and files stay PEFT's. A layer that is anything but plain LoRA at the moment (active dropout, DoRA and other
-variants, merged or disabled adapters, biases, mixed batches) runs PEFT's own forward.
+rounding. In eager mode, and wherever more than first gradients may be asked for, it runs plain differentiable
+operations; in layers compiled for training it is one operator, see `bilora.pair_product`, to which factors kept in
+fp32 are cast once. Parameters, names, state dict and files stay PEFT's. A layer that is anything but plain LoRA at the
+moment (active dropout, DoRA and other variants, merged or disabled adapters, biases, mixed batches) runs PEFT's own
+forward.
 """
 
 from __future__ import annotations
 
-from types import MethodType
 from typing import Any
 
 import torch
 from peft.tuners.lora import Linear
 from torch import Tensor, nn
 from torch.nn import functional
+
+from bilora.pair_product import pair_product
 
 
 def fuse_adapters(model: nn.Module) -> int:
@@ -34,24 +37,34 @@ def fuse_adapters(model: nn.Module) -> int:
     for module in model.modules():
         # Subclasses may compute something else in their forward.
         if type(module) is Linear:
-            module.forward = MethodType(_forward, module)
-            fused += 1
+            # A class rather than a method of the instance: compiled layers share one graph by class.
+            module.__class__ = FusedLinear
+        fused += type(module) is FusedLinear
     return fused
 
 
-def _forward(layer: Any, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
-    active = [name for name in layer.active_adapters if name in layer.lora_A]
-    if args or kwargs or not active or not _is_plain(layer, active):
-        result: Tensor = Linear.forward(layer, x, *args, **kwargs)
-        return result
-    base: Tensor = layer.base_layer(x)
-    A = _joined([layer.lora_A[name].weight for name in active], dim=0)  # (R, n)
-    B = _joined([layer.lora_B[name].weight * layer.scaling[name] for name in active], dim=1)  # (m, R)
-    inner = functional.linear(layer._cast_input_dtype(x, A.dtype), A)
-    if base.dtype == inner.dtype == B.dtype:
-        flat = torch.addmm(base.flatten(0, -2), inner.flatten(0, -2), B.T)
-        return flat.view(base.shape)
-    return (base + functional.linear(inner, B)).to(base.dtype)
+class FusedLinear(Linear):
+    """PEFT's LoRA on a linear layer, with its active adapters run as one."""
+
+    def forward(self, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+        """Return the layer's output, PEFT's up to rounding."""
+        active = [name for name in self.active_adapters if name in self.lora_A]
+        if args or kwargs or not active or not _is_plain(self, active):
+            result: Tensor = super().forward(x, *args, **kwargs)
+            return result
+        A = _joined([self.lora_A[name].weight for name in active], dim=0)  # (R, n)
+        B = _joined([self.lora_B[name].weight * self.scaling[name] for name in active], dim=1)  # (m, R)
+        if torch.compiler.is_compiling() and self.training and _is_frozen(self.base_layer, x):
+            base = self.base_layer
+            bias = [] if base.bias is None else [base.bias]
+            output: Tensor = pair_product(x, [base.weight], bias, A.to(x.dtype), [B.to(x.dtype)])[0]
+            return output
+        output = self.base_layer(x)
+        inner = functional.linear(self._cast_input_dtype(x, A.dtype), A)
+        if output.dtype == inner.dtype == B.dtype:
+            flat = torch.addmm(output.flatten(0, -2), inner.flatten(0, -2), B.T)
+            return flat.view(output.shape)
+        return (output + functional.linear(inner, B)).to(output.dtype)
 
 
 def _is_plain(layer: Any, active: list[str]) -> bool:
@@ -66,6 +79,17 @@ def _is_plain(layer: Any, active: list[str]) -> bool:
         if layer.lora_A[name].weight.dtype != layer.lora_A[active[0]].weight.dtype:
             return False
     return True
+
+
+def _is_frozen(base: Any, x: Tensor) -> bool:
+    """Whether a layer's product is a constant weight's, in the type of its input: no autocast, no trained base."""
+    return (
+        type(base) is nn.Linear
+        and base.weight.dtype == x.dtype
+        and not base.weight.requires_grad
+        and (base.bias is None or not base.bias.requires_grad)
+        and not torch.is_autocast_enabled(x.device.type)
+    )
 
 
 def _joined(parts: list[Tensor], *, dim: int) -> Tensor:
