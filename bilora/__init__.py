@@ -6,7 +6,9 @@ Two calls fit any training loop (`attach`, `build_optimizer`); `SharpnessTrainer
 
 from bilora.adapters import AdapterPair, LoraFactors, lora_factors
 from bilora.attach import attach
+from bilora.compiled import compile_layers
 from bilora.effective import effective_change
+from bilora.graphed import GraphedBackward, GraphError
 from bilora.methods import Method, MethodError, create_method, method_names
 from bilora.optimizer import build_optimizer
 from bilora.quantised import load_nf4
@@ -15,6 +17,8 @@ from bilora.variants import VariantError, check_combination, create_variant, res
 
 __all__ = [
     "AdapterPair",
+    "GraphError",
+    "GraphedBackward",
     "LoraFactors",
     "Method",
     "MethodError",
@@ -24,6 +28,7 @@ __all__ = [
     "attach",
     "build_optimizer",
     "check_combination",
+    "compile_layers",
     "create_method",
     "create_variant",
     "effective_change",

@@ -30,6 +30,8 @@ PRIMARY = "default"
 # An offset far from the small consecutive seeds that people use, so that the auxiliary of seed k is not the
 # primary of seed k + 1.
 _AUXILIARY_SEED_OFFSET = 0x5EED_0000_B11A
+# Rows of one piece of a long sum on a GPU.
+_ROWS = 256
 
 
 @dataclass(frozen=True)
@@ -94,7 +96,20 @@ def product_norms_squared(products: Sequence[tuple[Tensor, Tensor, float]]) -> T
 def gram_norms_squared(A: Tensor, B: Tensor) -> Tensor:
     """Return ||B A||_F^2, shape (layers,), of stacked products: A (layers, r, n) and B (layers, m, r), in fp32."""
     # Rounding can push the Gram form of a zero product slightly below zero.
-    return (B.mT @ B).mul_(A @ A.mT).sum(dim=(1, 2)).clamp_min_(0.0)
+    return _gram(B).mul_(_gram(A.mT)).sum(dim=(1, 2)).clamp_min_(0.0)
+
+
+def _gram(tall: Tensor) -> Tensor:
+    """Return X^T X, (layers, r, r), of stacked tall matrices X (layers, m, r).
+
+    A GPU gives each product of a batch to few of its processors, which one sum over thousands of rows keeps waiting:
+    such sums are taken in pieces.
+    """
+    layers, rows, rank = tall.shape
+    if not tall.is_cuda or rows % _ROWS:
+        return tall.mT @ tall
+    pieces = tall.reshape(layers * (rows // _ROWS), _ROWS, rank)
+    return (pieces.mT @ pieces).view(layers, -1, rank, rank).sum(1)
 
 
 def groups_of(keys: Iterable[Hashable]) -> list[list[int]]:

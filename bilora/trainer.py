@@ -11,7 +11,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from peft import PeftConfig, PeftModel
 from safetensors.torch import load_file, save_file
@@ -19,6 +19,8 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from transformers import Trainer
 
+from bilora import compiled
+from bilora.compiled import compiling_pays
 from bilora.fused import fuse_adapters
 from bilora.methods import Method, create_method
 from bilora.optimizer import build_optimizer
@@ -37,6 +39,8 @@ class SharpnessMixin(Trainer if TYPE_CHECKING else object):  # type: ignore[misc
         method_options: Options of a method given by name.
         peft_config: PEFT configuration of the primary adapter.
         fused: Run the active adapters of a layer as one, see `bilora.fused`; equal up to rounding, and faster.
+        compile_layers: Compile the repeated layers for training, see `bilora.compiled`; "auto" does so where it is
+            known to pay, see `bilora.compiled.compiling_pays`.
         **kwargs: Everything else the Trainer takes.
     """
 
@@ -51,6 +55,7 @@ class SharpnessMixin(Trainer if TYPE_CHECKING else object):  # type: ignore[misc
         method_options: dict[str, Any] | None = None,
         peft_config: PeftConfig | None = None,
         fused: bool = True,
+        compile_layers: bool | Literal["auto"] = "auto",
         **kwargs: Any,
     ) -> None:
         if isinstance(method, Method):
@@ -76,6 +81,8 @@ class SharpnessMixin(Trainer if TYPE_CHECKING else object):  # type: ignore[misc
         attached = self.method.attach(model, peft_config)
         if fused:
             fuse_adapters(attached)
+        if compiling_pays(attached) if compile_layers == "auto" else compile_layers:
+            compiled.compile_layers(attached)
         super().__init__(model=attached, args=args, **kwargs)
         if args is None:
             self._max_grad_norm = float(self.args.max_grad_norm or 0.0)

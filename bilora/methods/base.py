@@ -66,6 +66,9 @@ class Method(ABC):
     replays: ClassVar[bool] = False
     #: Whether the losses of single examples are used, so that drivers must take them in the first pass.
     needs_example_losses: ClassVar[bool] = False
+    #: Whether a pass depends on nothing but weights, batch and the device's random numbers, so that it may be recorded
+    #: once and replayed, see `bilora.graphed`.
+    replayable: ClassVar[bool] = False
 
     def __init__(self, options: MethodOptions | None = None) -> None:
         self.options = self.options_class() if options is None else options

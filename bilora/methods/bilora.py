@@ -52,6 +52,7 @@ class BiLora(AuxiliaryMethod):
     """Bi-LoRA with global (default), per-layer or no projection of the auxiliary adapter."""
 
     name = "bilora"
+    replayable = True
     summary = "auxiliary adapter ascends inside a weight-space ball; one gradient a step"
     memory_rule = "auxiliary factors, their gradients and optimizer moments"
     source = "Liu et al., ICLR 2026, arXiv 2508.19564"

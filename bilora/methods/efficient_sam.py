@@ -58,6 +58,8 @@ class LoraEsam(SeededMethod, TwoPassSam):
     takes the examples of largest l(w) and costs 1 + gamma.
     """
 
+    # It takes other examples, and other parts of the weights, in every step.
+    replayable = False
     name = "lora-esam"
     summary = "SAM on a random half of the tensors, its gradient over the sharpest half of the examples"
     perturbs = "(A, B), a random part beta of the tensors"

@@ -9,6 +9,7 @@ class Lora(Method):
     """LoRA: one adapter, one pass, the optimizer's own step."""
 
     name = "lora"
+    replayable = True
     summary = "plain LoRA; no perturbation, one gradient a step"
     perturbs = "nothing"
     radius_convention = "no radius"

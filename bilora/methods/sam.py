@@ -42,6 +42,7 @@ class TwoPassSam(Method):
     options_class = SamOptions
     options: SamOptions
     replays: ClassVar[bool] = True
+    replayable: ClassVar[bool] = True
 
     @property
     def scope(self) -> str:

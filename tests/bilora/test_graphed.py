@@ -1,0 +1,117 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from bilora import attach, build_optimizer
+from bilora.graphed import GraphedBackward, GraphError, masks_without_values
+from bilora.methods import METHODS
+from tests.tiny import as_batch, examples, lora_config, moved_off_zero, tiny_llama, tiny_t5
+
+needs_cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="CUDA graphs need a CUDA device")
+
+
+class ReadValues(TorchDispatchMode):
+    """Notes operations that hand a value of the device to Python, which a recorded pass cannot do."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.found: list[str] = []
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if any(name in str(func) for name in ("_local_scalar_dense", "is_nonzero", "nonzero", "masked_select")):
+            self.found.append(str(func))
+        return func(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize("build", [tiny_llama, tiny_t5])
+@pytest.mark.parametrize("padded", [False, True])
+def test_masks_are_decided_without_reading_values(build: Callable[[], nn.Module], padded: bool) -> None:
+    model: Any = build().train()
+    batch = as_batch(examples())
+    if padded:
+        batch["attention_mask"] = torch.ones_like(batch["input_ids"])
+    expected = model(**batch).loss
+    with masks_without_values(batch), ReadValues() as reads:
+        loss = model(**batch, use_cache=False).loss
+        loss.backward()
+    assert reads.found == []
+    torch.testing.assert_close(loss, expected)
+    with ReadValues() as reads:
+        model(**batch, use_cache=False)
+    assert padded <= bool(reads.found)  # outside the context transformers looks at a mask again
+
+
+def test_without_cuda_passes_run_as_they_would() -> None:
+    model, _ = attach(tiny_llama(), lora_config())
+    moved_off_zero(model)
+    batches = [as_batch(examples(count)) for count in (4, 6)]
+    for batch in batches:
+        model(**batch).loss.backward()
+    expected = {name: p.grad.clone() for name, p in model.named_parameters() if p.grad is not None}
+    model.zero_grad()
+    graphed = GraphedBackward(model)
+    losses = [graphed(batch) for batch in batches]
+    assert all(not loss.requires_grad for loss in losses)
+    assert {name for name, p in model.named_parameters() if p.grad is not None} == set(expected)
+    for name, gradient in expected.items():
+        assert torch.equal(model.get_parameter(name).grad, gradient)
+
+
+def test_methods_whose_passes_change_are_not_replayable() -> None:
+    replayable = {name for name, cls in METHODS.items() if cls.replayable}
+    assert {"lora", "lora-sam", "bilora"} <= replayable
+    # What draws outputs or examples anew in every pass would be frozen by a recording.
+    assert replayable.isdisjoint({"rop", "lora-obar", "lora-nbar", "flat-lora", "rwp-full", "lora-esam", "adazo-sam"})
+
+
+@needs_cuda
+def test_replays_equal_passes_and_see_new_weights() -> None:
+    model, method = attach(tiny_llama().cuda(), lora_config(), method="bilora")
+    moved_off_zero_on_device(model)
+    model.train()
+    batches = [{k: v.cuda() for k, v in as_batch(examples(count)).items()} for count in (4, 6, 4)]
+    trained = [p for p in model.parameters() if p.requires_grad]
+    graphed = GraphedBackward(model)
+    for factor in (1.0, 1.5):
+        with torch.no_grad():
+            torch._foreach_mul_(trained, factor)
+        expected = gradients(model, trained, lambda batch: model(**batch).loss.backward(), batches)
+        found = gradients(model, trained, graphed, batches)
+        for gradient, wanted in zip(found, expected, strict=True):
+            torch.testing.assert_close(gradient, wanted, rtol=1e-5, atol=1e-7)
+    optimizer = build_optimizer(method, lr=1e-3, fused=True)
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        method.gradients(lambda: graphed(batches[0]))
+        optimizer.step()
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+
+
+@needs_cuda
+def test_a_pass_that_waits_for_the_device_is_refused() -> None:
+    model, _ = attach(tiny_llama().cuda(), lora_config())
+    batch = {k: v.cuda() for k, v in as_batch(examples(4)).items()}
+    graphed = GraphedBackward(model.train(), loss=lambda b: model(**b).loss * float(b["input_ids"].sum()))
+    with pytest.raises(GraphError, match="leave CUDA graphs off"):
+        graphed(batch)
+
+
+def moved_off_zero_on_device(model: Any) -> None:
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if "lora_B" in name:
+                parameter.normal_(std=0.05)
+
+
+def gradients(model: nn.Module, trained: list[Any], run: Callable[[Any], Any], batches: list[Any]) -> list[Any]:
+    model.zero_grad()
+    for batch in batches:
+        run(batch)
+    return [p.grad.clone() for p in trained]
