@@ -1,7 +1,11 @@
-"""Optimizer steps of stock PEFT LoRA and of every method, and the clock that takes them in turn."""
+"""Optimizer steps of stock PEFT LoRA, of every method on every path, and of the floor; and the clock for them.
+
+A step takes a batch, so that one model is timed on several shapes. All models of a run share the base's weights.
+"""
 
 from __future__ import annotations
 
+import copy
 import statistics
 import time
 from collections.abc import Callable, Sequence
@@ -9,60 +13,111 @@ from typing import Any
 
 import torch
 from peft import LoraConfig, get_peft_model
-from torch import Tensor
+from torch import Tensor, nn
 
 from benchmarks.environment import synchronize
 from bilora import attach, build_optimizer
+from bilora.compiled import compile_layers, repeated_layers
 from bilora.example_losses import example_losses
+from bilora.graphed import GraphedBackward
 from bilora.methods import METHODS
 
-Step = Callable[[], None]
+Batch = dict[str, Tensor]
+Step = Callable[[Batch], None]
 # LookSAM's cost comes every fifth step; a block of rounds holds one of them.
 BLOCK = 5
 
+STOCK, FUSED, COMPILED, GRAPHED = "stock", "fused", "compiled", "graphed"
+#: PEFT's own forward; active adapters as one; also with compiled layers; also replayed as CUDA graphs.
+PATHS = (STOCK, FUSED, COMPILED, GRAPHED)
 
-def stock_step(base: Any, config: LoraConfig, batch: dict[str, Tensor]) -> Step:
-    """Return a step of LoRA as PEFT ships it: forward, backward, clip, fused AdamW."""
-    model = get_peft_model(base, config).train()
-    optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=1e-4, fused=True)
 
-    def step() -> None:
+def sharing_weights(base: nn.Module) -> nn.Module:
+    """Return a copy of a model that holds the same weights."""
+    return copy.deepcopy(base, {id(p): p for p in base.parameters()})
+
+
+def stock_step(base: nn.Module, config: LoraConfig, *, compiled: bool = False) -> Step:
+    """Return a step of LoRA as PEFT ships it: forward, backward, clip, fused AdamW.
+
+    Args:
+        base: The model, which is left as it is.
+        config: The adapter.
+        compiled: Whether layers are compiled and adapters of the base's type, the fastest PEFT has to offer.
+    """
+    model: Any = get_peft_model(sharing_weights(base), config, autocast_adapter_dtype=not compiled).train()
+    if compiled:
+        for layer in repeated_layers(model):
+            layer.compile()
+    trained = [p for p in model.parameters() if p.requires_grad]
+    optimizer = torch.optim.AdamW(trained, lr=1e-4, fused=True)
+
+    def step(batch: Batch) -> None:
         model(**batch).loss.backward()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        torch.nn.utils.clip_grad_norm_(trained, 1.0)
         optimizer.step()
         optimizer.zero_grad()
 
     return step
 
 
-def method_step(
-    base: Any, config: LoraConfig, batch: dict[str, Tensor], *, method: str, fused: bool, steps: int
-) -> Step:
+def floor_step(base: nn.Module, *, blocks: Sequence[str] = (), compiled: bool = False) -> Step:
+    """Return what no LoRA step can do without: a forward pass of the frozen model and the gradient of its input.
+
+    Args:
+        base: The model, which is left as it is.
+        blocks: Classes of its repeated layers, where they are not marked.
+        compiled: Whether they are compiled.
+    """
+    model: Any = sharing_weights(base).train().requires_grad_(False)
+    if compiled:
+        for layer in [m for m in model.modules() if type(m).__name__ in blocks] or repeated_layers(model):
+            layer.compile()
+    embeds = hasattr(model, "enable_input_require_grads")
+    if embeds:
+        model.enable_input_require_grads()
+
+    def step(batch: Batch) -> None:
+        if not embeds:
+            batch = {k: v.detach().requires_grad_(v.is_floating_point()) for k, v in batch.items()}
+        model(**batch).loss.backward()
+
+    return step
+
+
+def method_step(base: nn.Module, config: LoraConfig, *, method: str, path: str, steps: int) -> Step:
     """Return a step of a method of this project.
 
     Args:
-        base: The model to attach the method to.
+        base: The model to attach the method to, which is left as it is.
         config: Its primary adapter.
-        batch: The effective batch of every step.
         method: Name of the method.
-        fused: Whether active adapters run as one.
+        path: One of `PATHS`.
         steps: How many steps will be taken, for methods with a schedule.
     """
     chosen = METHODS[method]
-    model, attached = attach(base, None if chosen.trains_all_weights else config, method=method, fused=fused)
+    if chosen.trains_all_weights:
+        model, attached = attach(copy.deepcopy(base), method=method)
+    else:
+        model, attached = attach(sharing_weights(base), config, method=method, fused=path != STOCK)
     model.train()
+    if path in (COMPILED, GRAPHED):
+        compile_layers(model)
+    graphed = GraphedBackward(model) if path == GRAPHED else None
     optimizer = build_optimizer(attached, lr=1e-4, fused=True, total_steps=steps)
 
-    def forward_backward(kept: Tensor | None = None) -> Tensor | tuple[Tensor, Tensor]:
-        rows = batch if kept is None else {name: values[kept] for name, values in batch.items()}
-        outputs = model(**rows)
-        outputs.loss.backward()
-        loss: Tensor = outputs.loss.detach()
-        if not chosen.needs_example_losses:
-            return loss
-        return loss, example_losses(model, outputs.logits.detach(), rows["labels"])
+    def step(batch: Batch) -> None:
+        def forward_backward(kept: Tensor | None = None) -> Tensor | tuple[Tensor, Tensor]:
+            if graphed is not None:
+                return graphed(batch)
+            rows = batch if kept is None else {name: values[kept] for name, values in batch.items()}
+            outputs = model(**rows)
+            outputs.loss.backward()
+            loss: Tensor = outputs.loss.detach()
+            if not chosen.needs_example_losses:
+                return loss
+            return loss, example_losses(model, outputs.logits.detach(), rows["labels"])
 
-    def step() -> None:
         attached.gradients(
             forward_backward,
             loss=lambda: model(**batch).loss,
@@ -74,7 +129,9 @@ def method_step(
     return step
 
 
-def time_steps(steps: dict[str, Step], *, rounds: int, warm_up: int, device: torch.device) -> dict[str, list[float]]:
+def time_steps(
+    steps: dict[str, Callable[[], None]], *, rounds: int, warm_up: int, device: torch.device
+) -> dict[str, list[float]]:
     """Return the seconds of every round of every step, taken in turn.
 
     Args:

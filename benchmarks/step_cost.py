@@ -1,0 +1,283 @@
+"""What a step costs: every variant timed on every shape, beside PEFT's LoRA and the floor, as one record each.
+
+On the CPU all variants take steps in turn, round after round, so that a machine that slows down slows all of them. On
+a GPU one comes after the other, so that each has the memory to itself and its peak is its own; the records say how much
+the first one had changed when it was timed again at the end.
+"""
+
+from __future__ import annotations
+
+import gc
+import math
+import statistics
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import torch
+from peft import LoraConfig
+from torch import Tensor, nn
+
+from benchmarks.step_timing import (
+    COMPILED,
+    GRAPHED,
+    STOCK,
+    Batch,
+    Step,
+    blocks,
+    floor_step,
+    method_step,
+    stock_step,
+    time_steps,
+)
+
+STOCK_LORA, FLOOR = "peft-lora", "floor"
+
+
+@dataclass(frozen=True, kw_only=True)
+class StepCost:
+    """The cost of one variant's optimizer step.
+
+    Attributes:
+        model: Name or folder of the model.
+        shape: Batch size x tokens per row.
+        method: Name of the method; "peft-lora" for LoRA as PEFT ships it; "floor" for forward pass and input gradient
+            of the frozen model.
+        path: "stock" for PEFT's own forward, "fused", "compiled", "graphed".
+        step_ms: Wall-clock time of a step, milliseconds, median over the blocks; None if the variant failed.
+        step_ms_low: Lower quartile.
+        step_ms_high: Upper quartile.
+        first_ms: The first step, compiling and recording included.
+        tokens_per_second: Rows x tokens over the median.
+        peak_gb: Peak of allocated GPU memory, 1e9 bytes, the model's weights included; None on the CPU.
+        ratio_to_stock_lora: Median over the blocks of this step's time over that of LoRA as PEFT ships it.
+        ratio_to_compiled_lora: The same over PEFT's LoRA with adapters in the base's type and compiled layers.
+        ratio_to_our_lora: The same over "lora" on the same path.
+        ratio_to_floor: The same over the floor.
+        rounds: How many rounds were timed.
+        error: Why there are no times.
+    """
+
+    model: str
+    shape: str
+    method: str
+    path: str
+    step_ms: float | None = None
+    step_ms_low: float | None = None
+    step_ms_high: float | None = None
+    first_ms: float | None = None
+    tokens_per_second: float | None = None
+    peak_gb: float | None = None
+    ratio_to_stock_lora: float | None = None
+    ratio_to_compiled_lora: float | None = None
+    ratio_to_our_lora: float | None = None
+    ratio_to_floor: float | None = None
+    rounds: int = 0
+    error: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Subject:
+    """The model that is timed.
+
+    Attributes:
+        name: In the records.
+        base: The model without adapters; every variant shares its weights.
+        config: The primary adapter.
+        batch: `batch(rows, tokens)` on the model's device.
+        blocks: Classes of its repeated layers, where they are not marked as such.
+    """
+
+    name: str
+    base: nn.Module
+    config: LoraConfig
+    batch: Callable[[int, int], Batch]
+    blocks: tuple[str, ...] = ()
+
+
+Variant = tuple[str, str]
+Shape = tuple[int, int]
+
+
+def variants(methods: Sequence[str], paths: Sequence[str], device: torch.device) -> list[Variant]:
+    """Return what is timed: the references first, then every method on every path."""
+    compiled = device.type == "cuda" or COMPILED in paths
+    references = [(STOCK_LORA, STOCK), *([(STOCK_LORA, COMPILED)] if compiled else ())]
+    floor = (FLOOR, COMPILED if compiled else STOCK)
+    return [*references, floor, *((method, path) for path in paths for method in methods)]
+
+
+def measure(
+    subject: Subject,
+    methods: Sequence[str],
+    *,
+    paths: Sequence[str],
+    shapes: Sequence[Shape],
+    rounds: int,
+    warm_up: int,
+    device: torch.device,
+    show: Callable[[StepCost], None] = lambda _: None,
+) -> list[StepCost]:
+    """Time every variant on every shape.
+
+    Args:
+        subject: The model.
+        methods: Names of methods.
+        paths: Paths to time them on.
+        shapes: Batch size and tokens of a row.
+        rounds: Timed rounds, a multiple of `BLOCK`.
+        warm_up: Rounds before them.
+        device: Where the model is.
+        show: Called with each record as soon as its times are known, ratios to later variants missing.
+    """
+    steps = rounds + warm_up
+    chosen = variants(methods, paths, device)
+    together = [chosen] if device.type == "cpu" else [[variant] for variant in chosen]
+    seconds: dict[tuple[Variant, Shape], list[float]] = {}
+    records: dict[tuple[Variant, Shape], dict[str, Any]] = {}
+    for group in together:
+        for variant, shape, timed, found in _time_group(
+            subject, group, shapes, rounds=rounds, warm_up=warm_up, device=device, steps=steps
+        ):
+            if timed:
+                seconds[variant, shape] = blocks(timed)
+            records[variant, shape] = found | _ratios(seconds, variant, shape)
+            show(_record(subject, variant, shape, records[variant, shape], rounds))
+        _release(device)
+    for variant, shape in records:
+        records[variant, shape] |= _ratios(seconds, variant, shape)
+    return [_record(subject, variant, shape, found, rounds) for (variant, shape), found in records.items()]
+
+
+def _time_group(
+    subject: Subject,
+    group: Sequence[Variant],
+    shapes: Sequence[Shape],
+    *,
+    rounds: int,
+    warm_up: int,
+    device: torch.device,
+    steps: int,
+) -> Iterator[tuple[Variant, Shape, list[float], dict[str, Any]]]:
+    """Yield the seconds of every round, and what else is known, for every variant and shape of a group."""
+    made: dict[Variant, Step] = {}
+    for variant in group:
+        made[variant] = _step(subject, *variant, steps=steps)
+    for shape in shapes:
+        batch = subject.batch(*shape)
+        if device.type == "cuda":
+            torch.cuda.reset_peak_memory_stats(device)
+        found: dict[Variant, dict[str, Any]] = {variant: {} for variant in group}
+        running = dict(made)
+        for variant, step in made.items():
+            try:
+                (first,) = time_steps({"first": partial(step, batch)}, rounds=1, warm_up=0, device=device)["first"]
+                found[variant]["first_ms"] = 1e3 * first
+            except RuntimeError as error:
+                # What does not fit or cannot be recorded is an outcome; the others are still measured.
+                found[variant]["error"] = str(error).splitlines()[0]
+                del running[variant]
+        timed = time_steps(
+            {str(variant): partial(step, batch) for variant, step in running.items()},
+            rounds=rounds,
+            warm_up=warm_up,
+            device=device,
+        )
+        for variant in group:
+            rest = found[variant]
+            seconds = timed.get(str(variant), [])
+            if seconds:
+                low, middle, high = (1e3 * value for value in statistics.quantiles(blocks(seconds), n=4))
+                rest |= {"step_ms": middle, "step_ms_low": low, "step_ms_high": high}
+                rest["tokens_per_second"] = 1e3 * math.prod(shape) / middle
+                rest["peak_gb"] = torch.cuda.max_memory_allocated(device) / 1e9 if device.type == "cuda" else None
+            yield variant, shape, seconds, rest
+
+
+def _step(subject: Subject, method: str, path: str, *, steps: int) -> Step:
+    compiled = path in (COMPILED, GRAPHED)
+    if method == STOCK_LORA:
+        return stock_step(subject.base, subject.config, compiled=compiled)
+    if method == FLOOR:
+        return floor_step(subject.base, blocks=subject.blocks, compiled=compiled)
+    return method_step(subject.base, subject.config, method=method, path=path, steps=steps)
+
+
+def _release(device: torch.device) -> None:
+    """Give back what a variant held, compiled code included, of which PyTorch keeps a few for each function."""
+    gc.collect()
+    if device.type == "cuda":
+        torch._dynamo.reset()
+        torch.cuda.empty_cache()
+
+
+def _ratios(
+    seconds: dict[tuple[Variant, Shape], list[float]], variant: Variant, shape: Shape
+) -> dict[str, float | None]:
+    def ratio(*references: Variant) -> float | None:
+        for reference in references:
+            if (variant, shape) in seconds and (reference, shape) in seconds:
+                pairs = zip(seconds[variant, shape], seconds[reference, shape], strict=True)
+                return statistics.median(a / b for a, b in pairs)
+        return None
+
+    return {
+        "ratio_to_stock_lora": ratio((STOCK_LORA, STOCK)),
+        "ratio_to_compiled_lora": ratio((STOCK_LORA, COMPILED)),
+        "ratio_to_our_lora": ratio(("lora", variant[1])) if variant[0] not in (STOCK_LORA, FLOOR) else None,
+        "ratio_to_floor": ratio((FLOOR, COMPILED), (FLOOR, STOCK)),
+    }
+
+
+def _record(subject: Subject, variant: Variant, shape: Shape, found: dict[str, Any], rounds: int) -> StepCost:
+    method, path = variant
+    rows, tokens = shape
+    return StepCost(
+        model=subject.name,
+        shape=f"{rows}x{tokens}",
+        method=method,
+        path=path,
+        rounds=rounds if "error" not in found else 0,
+        **found,
+    )
+
+
+def needed_bytes(model: nn.Module, *, shape: Shape, rank: int, adapted: Sequence[str]) -> int:
+    """Return about how much memory the leanest step of LoRA takes; it is a lower bound.
+
+    Weights; fp32 factors with gradient and two moments; for every token the inputs and outputs of the linear layers
+    outside the output layer, which is what remains of activations when layers are compiled.
+
+    Args:
+        model: The model, which may be on the meta device.
+        shape: Batch size and tokens of a row.
+        rank: Of the adapter.
+        adapted: Ends of the names of adapted layers.
+    """
+    weights = sum(p.numel() * p.element_size() for p in model.parameters())
+    linears = {name: m for name, m in model.named_modules() if isinstance(m, nn.Linear)}
+    factors = sum(
+        rank * (m.in_features + m.out_features) for name, m in linears.items() if name.endswith(tuple(adapted))
+    )
+    size = next(model.parameters()).element_size()
+    wide = sum(m.in_features + m.out_features for name, m in linears.items() if not name.endswith("lm_head"))
+    return weights + 16 * factors + math.prod(shape) * size * wide
+
+
+def available_bytes(device: torch.device) -> int:
+    """Return the free memory of a GPU, or what Linux counts as available; a large number where neither is known."""
+    if device.type == "cuda":
+        free, _ = torch.cuda.mem_get_info(device)
+        return int(free)
+    try:
+        with open("/proc/meminfo", encoding="ascii") as file:
+            lines = dict(line.split(":", 1) for line in file)
+        return int(lines["MemAvailable"].split()[0]) * 1024
+    except (OSError, KeyError):
+        return 2**62
+
+
+def on_device(batch: Batch, device: torch.device, dtype: torch.dtype) -> dict[str, Tensor]:
+    """Return a batch on a device, its numbers in the model's type."""
+    return {k: v.to(device, dtype if v.is_floating_point() else None) for k, v in batch.items()}
