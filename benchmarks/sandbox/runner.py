@@ -1,0 +1,248 @@
+"""Runs functions that a model has written where they can do no harm, and brings back what they return.
+
+Each program gets a fresh interpreter in Linux namespaces of its own: no network, no other process, an empty private
+file system of a megabyte in place of ours, none of our environment, no capability, and limits on time, memory,
+processes, files and output (`benchmarks.sandbox.inside`). Needs util-linux's `unshare` and user namespaces, not root;
+started by root, a program runs as nobody. Expected values never enter: the program is called, and the caller compares
+what comes back, so that a program cannot claim to have passed. Where isolation cannot be had nothing is run.
+"""
+
+from __future__ import annotations
+
+import ast
+import contextlib
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+_READY = b"isolated\n"
+_CONTAINERS = {"list": list, "tuple": tuple, "set": set, "dict": dict}
+# Starting an interpreter takes a tenth of this on an idle machine.
+_START_SECONDS = 10.0
+
+
+class SandboxError(RuntimeError):
+    """Programs cannot be isolated on this machine."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Limits:
+    """What one program may use.
+
+    Attributes:
+        seconds: Wall-clock time of all calls together.
+        memory_mb: Address space, 2^20 bytes.
+        files_mb: Its private file system.
+        output_bytes: What it returns, written out.
+    """
+
+    seconds: float = 2.0
+    memory_mb: int = 256
+    files_mb: int = 1
+    output_bytes: int = 65536
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """What became of a program.
+
+    Attributes:
+        values: What each call returned; None if the program failed in any of them.
+        error: Why it failed.
+    """
+
+    values: tuple[Any, ...] | None = None
+    error: str | None = None
+
+
+def run_calls(source: str, function: str, calls: Sequence[Sequence[Any]], *, limits: Limits | None = None) -> Outcome:
+    """Run a program in isolation and call a function it defines.
+
+    Args:
+        source: Python code.
+        function: Name of the function.
+        calls: Arguments of each call, as JSON knows them: numbers, strings, booleans, None and lists.
+        limits: None for `Limits()`.
+
+    Returns:
+        The values, which are built from numbers, strings, booleans, None, bytes, lists, tuples, sets and dictionaries;
+        or the error.
+
+    Raises:
+        SandboxError: If this machine cannot isolate programs.
+    """
+    check_isolation()
+    return _run(source, function, calls, Limits() if limits is None else limits)
+
+
+@cache
+def check_isolation() -> None:
+    """Make sure that a program is isolated here, by one that tries to get out; once for each process.
+
+    Raises:
+        SandboxError: With the reason, if it is not.
+    """
+    probe = Path(__file__).with_name("probe.py").read_text(encoding="utf-8")
+    outcome = _run(probe, "ways_out", [[os.path.realpath(__file__), str(Path.home()), os.getpid()]], Limits())
+    if outcome.values is None:
+        raise SandboxError(f"programs cannot be isolated here: {outcome.error}")
+    (ways,) = outcome.values
+    if ways:
+        raise SandboxError(f"programs are not isolated here, one could reach: {', '.join(map(str, ways))}")
+
+
+def _run(source: str, function: str, calls: Sequence[Sequence[Any]], limits: Limits) -> Outcome:
+    unshare = shutil.which("unshare")
+    if not sys.platform.startswith("linux") or unshare is None:
+        raise SandboxError(
+            "model-written programs run only in Linux namespaces, which need Linux and util-linux's unshare; "
+            "leave out tasks that run code here"
+        )
+    # The real root needs no namespace of users, and a limit on processes would not bind it there: it becomes nobody
+    # once everything else is done.
+    root = os.geteuid() == 0
+    users = [] if root else ["--user", "--map-root-user"]
+    command = [unshare, *users, "--mount", "--pid", "--net", "--ipc", "--uts", "--fork", "--kill-child=KILL", "--"]
+    command += [os.path.realpath(sys.executable), "-I", "-S", "-c", _inside()]
+    request = {"source": source, "function": function, "calls": [list(c) for c in calls], "root": root}
+    process = subprocess.Popen(
+        command,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env={},
+        cwd="/",
+        start_new_session=True,
+    )
+    cpu_seconds = int(limits.seconds) + 1
+    data = json.dumps(request | {"limits": asdict(limits) | {"cpu_seconds": cpu_seconds}}).encode()
+    running = _Running(process)
+    try:
+        return _answer(running, data, limits)
+    finally:
+        running.kill()
+        running.close()
+        for stream in (process.stdin, process.stdout, process.stderr):
+            if stream is not None:
+                with contextlib.suppress(OSError):
+                    stream.close()
+
+
+class _Running:
+    """What was started: `unshare`, and the program as its child, the first process of a namespace."""
+
+    def __init__(self, process: subprocess.Popen[bytes]) -> None:
+        self.process = process
+        self._program: int | None = None
+
+    def note_program(self) -> None:
+        """Take hold of the program, which may have told the kernel not to die with `unshare`."""
+        pid = self.process.pid
+        try:
+            children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+        except OSError as error:
+            raise SandboxError(f"programs cannot be isolated here: their process is not found ({error})") from None
+        # None is left if it has ended already.
+        with contextlib.suppress(ProcessLookupError):
+            self._program = os.pidfd_open(int(children[0])) if children else None
+
+    def kill(self) -> None:
+        """Kill the program, and with it, as the first of its namespace, all it may have started."""
+        if self._program is not None:
+            with contextlib.suppress(ProcessLookupError):
+                signal.pidfd_send_signal(self._program, signal.SIGKILL)
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait()
+
+    def close(self) -> None:
+        """Let go of the program."""
+        if self._program is not None:
+            os.close(self._program)
+            self._program = None
+
+
+def _answer(running: _Running, data: bytes, limits: Limits) -> Outcome:
+    """Hand the request over and read the answer, but no more of it than allowed and no longer."""
+    process = running.process
+    assert process.stdin is not None
+    assert process.stdout is not None
+    assert process.stderr is not None
+    with _deadline(running, _START_SECONDS) as late:
+        with contextlib.suppress(BrokenPipeError):
+            process.stdin.write(data)
+            process.stdin.close()
+        ready = process.stdout.read(len(_READY))
+    if ready != _READY:
+        reason = "it did not start in time" if late.is_set() else _last_line(process.stderr.read(10_000))
+        raise SandboxError(
+            f"programs cannot be isolated here: {reason}; this needs namespaces (in a container, allow them), or "
+            "leave out tasks that run code"
+        )
+    running.note_program()
+    with _deadline(running, limits.seconds) as late:
+        answer = process.stdout.read(limits.output_bytes + 1)
+    if late.is_set():
+        return Outcome(error=f"took longer than {limits.seconds:g} s")
+    if len(answer) > limits.output_bytes:
+        return Outcome(error=f"returned more than {limits.output_bytes} bytes")
+    try:
+        found = json.loads(answer)
+        if "values" not in found:
+            return Outcome(error=str(found["error"]))
+        return Outcome(values=tuple(_value(text) for text in found["values"]))
+    except (ValueError, SyntaxError, KeyError, TypeError, RecursionError, MemoryError):
+        return Outcome(error="ended without an answer")
+
+
+class _deadline:  # noqa: N801  # used like a function
+    """Kill what runs longer than some seconds; the event says whether that was necessary."""
+
+    def __init__(self, running: _Running, seconds: float) -> None:
+        self._late = threading.Event()
+        self._running = running
+        self._timer = threading.Timer(seconds, self._end)
+
+    def _end(self) -> None:
+        self._late.set()
+        self._running.kill()
+
+    def __enter__(self) -> threading.Event:
+        self._timer.start()
+        return self._late
+
+    def __exit__(self, *_: object) -> None:
+        self._timer.cancel()
+        self._timer.join()
+
+
+def _value(text: str) -> Any:
+    return _built(ast.parse(text, mode="eval").body)
+
+
+def _built(node: ast.expr) -> Any:
+    """Return the value of a literal, or of a container written as `list([...])`."""
+    if isinstance(node, ast.Call):
+        if not (isinstance(node.func, ast.Name) and node.func.id in _CONTAINERS and isinstance(node.args[0], ast.List)):
+            raise ValueError("not a plain value")
+        return _CONTAINERS[node.func.id]([_built(item) for item in node.args[0].elts])
+    return {"nan": float("nan"), "inf": float("inf")}[node.id] if isinstance(node, ast.Name) else ast.literal_eval(node)
+
+
+def _last_line(text: bytes) -> str:
+    lines = text.decode(errors="replace").strip().splitlines()
+    return lines[-1] if lines else "it ended at once"
+
+
+@cache
+def _inside() -> str:
+    return Path(__file__).with_name("inside.py").read_text(encoding="utf-8")
