@@ -22,6 +22,7 @@ import torch
 from peft import LoraConfig
 from rich.console import Console
 from rich.table import Table
+from transformers import AutoModelForCausalLM
 from transformers.utils import logging as transformers_logging
 
 from benchmarks import parsing
@@ -64,7 +65,8 @@ def subject(
         )
     base, tokenizer = load_model(locate_model(model), device=device)
     if weights == "random":
-        base.init_weights()
+        torch.manual_seed(0)
+        base = AutoModelForCausalLM.from_config(base.config, dtype=torch.float32).to(device)
     make = language_batch(len(tokenizer))
     return Subject(
         name=model,
@@ -83,7 +85,8 @@ def _refuse_too_large(
     layers: int | None,
     device: torch.device,
 ) -> None:
-    needed = needed_bytes(shape.empty(dtype, layers=layers), shape=size, rank=rank, adapted=shape.target_modules)
+    batch = shape.batch(*size, torch.Generator())
+    needed = needed_bytes(shape.empty(dtype, layers=layers), batch, rank=rank, adapted=shape.target_modules)
     available = available_bytes(device)
     if needed > available:
         raise UsageError(
@@ -223,6 +226,8 @@ def _read(options: argparse.Namespace) -> dict[str, Any]:
         values["layers"] = _checked("layers", options.layers, parsing.integer(minimum=1))
     values["shapes"] = [_shape(part) for part in options.shapes.split(",")]
     _check_model(options.model, values)
+    if options.out and Path(options.out).is_dir():
+        raise UsageError(f"--out: {options.out} is a folder; expected the name of a file")
     if options.out and not Path(options.out).absolute().parent.is_dir():
         raise UsageError(f"--out: the folder of {options.out} does not exist; create it, or choose another")
     return values
@@ -246,6 +251,9 @@ def _check_model(name: str, values: dict[str, Any]) -> None:
     if name in SHAPES:
         if values["weights"] == "trained":
             raise UsageError(f"--weights: found 'trained', but {name} is a shape without weights; expected random")
+        depth, layers = SHAPES[name].layers, values["layers"]
+        if layers is not None and layers > depth:
+            raise UsageError(f"--layers: found {layers}; expected at most {depth}, all that {name} has")
         for rows, tokens in values["shapes"]:
             SHAPES[name].batch(rows, tokens, torch.Generator())
         return

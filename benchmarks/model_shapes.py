@@ -40,6 +40,7 @@ class ModelShape:
     Attributes:
         summary: What it is, in a few words.
         block: Class of the layers it repeats.
+        layers: How many there are; of an encoder-decoder in each of the two, of the UNet in its deepest blocks.
         build: `build(dtype, layers)` makes the model with random weights on the current default device; with only so
             many of its layers if they are given.
         batch: `batch(rows, tokens, generator)` -> inputs with labels, on the CPU.
@@ -50,6 +51,7 @@ class ModelShape:
 
     summary: str
     block: str
+    layers: int
     build: Build
     batch: Callable[[int, int, torch.Generator], Batch]
     target_modules: tuple[str, ...]
@@ -163,6 +165,7 @@ SHAPES: dict[str, ModelShape] = {
     "llama-2-7b": ModelShape(
         summary="Llama 2 7B",
         block="LlamaDecoderLayer",
+        layers=32,
         build=_llama(
             vocab_size=32000, hidden_size=4096, intermediate_size=11008, num_hidden_layers=32, num_attention_heads=32
         ),
@@ -174,6 +177,7 @@ SHAPES: dict[str, ModelShape] = {
     "llama-3.1-8b": ModelShape(
         summary="Llama 3.1 8B",
         block="LlamaDecoderLayer",
+        layers=32,
         build=_llama(
             vocab_size=128256,
             hidden_size=4096,
@@ -190,6 +194,7 @@ SHAPES: dict[str, ModelShape] = {
     "qwen2.5-14b": ModelShape(
         summary="Qwen2.5 14B",
         block="Qwen2DecoderLayer",
+        layers=48,
         build=_transformer(
             AutoModelForCausalLM,
             Qwen2Config(
@@ -210,6 +215,7 @@ SHAPES: dict[str, ModelShape] = {
     "t5-base": ModelShape(
         summary="T5-base (2020), as many target tokens as source tokens",
         block="T5Block",
+        layers=12,
         build=_transformer(
             AutoModelForSeq2SeqLM,
             T5Config(
@@ -231,6 +237,7 @@ SHAPES: dict[str, ModelShape] = {
     "sdxl-unet": ModelShape(
         summary="the UNet of SDXL, on square latents",
         block="BasicTransformerBlock",
+        layers=10,
         build=_sdxl,
         batch=_latents,
         target_modules=("to_q", "to_k", "to_v", "to_out.0"),

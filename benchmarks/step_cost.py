@@ -1,8 +1,8 @@
 """What a step costs: every variant timed on every shape, beside PEFT's LoRA and the floor, as one record each.
 
 On the CPU all variants take steps in turn, round after round, so that a machine that slows down slows all of them. On
-a GPU one comes after the other, so that each has the memory to itself and its peak is its own; the records say how much
-the first one had changed when it was timed again at the end.
+a GPU one comes after the other, so that each has the memory to itself and its peak is its own. What fails, because it
+does not fit or cannot be recorded, is an outcome, and the others are still measured.
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ from benchmarks.step_timing import (
     stock_step,
     time_steps,
 )
+from bilora.graphed import masks_without_values
 
 STOCK_LORA, FLOOR = "peft-lora", "floor"
 
@@ -162,37 +163,40 @@ def _time_group(
 ) -> Iterator[tuple[Variant, Shape, list[float], dict[str, Any]]]:
     """Yield the seconds of every round, and what else is known, for every variant and shape of a group."""
     made: dict[Variant, Step] = {}
+    failed: dict[str, str] = {}
     for variant in group:
-        made[variant] = _step(subject, *variant, steps=steps)
+        try:
+            made[variant] = _step(subject, *variant, steps=steps)
+        except RuntimeError as error:
+            failed[str(variant)] = str(error).splitlines()[0]
     for shape in shapes:
         batch = subject.batch(*shape)
         if device.type == "cuda":
             torch.cuda.reset_peak_memory_stats(device)
-        found: dict[Variant, dict[str, Any]] = {variant: {} for variant in group}
-        running = dict(made)
-        for variant, step in made.items():
-            try:
-                (first,) = time_steps({"first": partial(step, batch)}, rounds=1, warm_up=0, device=device)["first"]
-                found[variant]["first_ms"] = 1e3 * first
-            except RuntimeError as error:
-                # What does not fit or cannot be recorded is an outcome; the others are still measured.
-                found[variant]["error"] = str(error).splitlines()[0]
-                del running[variant]
-        timed = time_steps(
-            {str(variant): partial(step, batch) for variant, step in running.items()},
-            rounds=rounds,
-            warm_up=warm_up,
-            device=device,
-        )
+        failures = dict(failed)
+        taken = {str(variant): partial(step, batch) for variant, step in made.items()}
+        first = time_steps(taken, rounds=1, warm_up=0, device=device, failures=failures)
+        taken = {name: step for name, step in taken.items() if name in first}
+        timed = time_steps(taken, rounds=rounds, warm_up=warm_up, device=device, failures=failures)
         for variant in group:
-            rest = found[variant]
-            seconds = timed.get(str(variant), [])
-            if seconds:
-                low, middle, high = (1e3 * value for value in statistics.quantiles(blocks(seconds), n=4))
-                rest |= {"step_ms": middle, "step_ms_low": low, "step_ms_high": high}
-                rest["tokens_per_second"] = 1e3 * math.prod(shape) / middle
-                rest["peak_gb"] = torch.cuda.max_memory_allocated(device) / 1e9 if device.type == "cuda" else None
-            yield variant, shape, seconds, rest
+            name = str(variant)
+            if name in failures:
+                yield variant, shape, [], {"error": failures[name]}
+                continue
+            low, middle, high = (1e3 * value for value in statistics.quantiles(blocks(timed[name]), n=4))
+            yield (
+                variant,
+                shape,
+                timed[name],
+                {
+                    "step_ms": middle,
+                    "step_ms_low": low,
+                    "step_ms_high": high,
+                    "first_ms": 1e3 * first[name][0],
+                    "tokens_per_second": 1e3 * math.prod(shape) / middle,
+                    "peak_gb": torch.cuda.max_memory_allocated(device) / 1e9 if device.type == "cuda" else None,
+                },
+            )
 
 
 def _step(subject: Subject, method: str, path: str, *, steps: int) -> Step:
@@ -243,15 +247,16 @@ def _record(subject: Subject, variant: Variant, shape: Shape, found: dict[str, A
     )
 
 
-def needed_bytes(model: nn.Module, *, shape: Shape, rank: int, adapted: Sequence[str]) -> int:
-    """Return about how much memory the leanest step of LoRA takes; it is a lower bound.
+def needed_bytes(model: nn.Module, batch: Batch, *, rank: int, adapted: Sequence[str]) -> int:
+    """Return how much memory a step of LoRA takes at least.
 
-    Weights; fp32 factors with gradient and two moments; for every token the inputs and outputs of the linear layers
-    outside the output layer, which is what remains of activations when layers are compiled.
+    Weights; fp32 factors with gradient and two moments; and the inputs and outputs of the linear layers other than the
+    output layer, which is what remains of activations when layers are compiled. They are counted by a forward pass
+    without memory.
 
     Args:
-        model: The model, which may be on the meta device.
-        shape: Batch size and tokens of a row.
+        model: On the meta device.
+        batch: As it would be on the real one.
         rank: Of the adapter.
         adapted: Ends of the names of adapted layers.
     """
@@ -260,9 +265,19 @@ def needed_bytes(model: nn.Module, *, shape: Shape, rank: int, adapted: Sequence
     factors = sum(
         rank * (m.in_features + m.out_features) for name, m in linears.items() if name.endswith(tuple(adapted))
     )
-    size = next(model.parameters()).element_size()
-    wide = sum(m.in_features + m.out_features for name, m in linears.items() if not name.endswith("lm_head"))
-    return weights + 16 * factors + math.prod(shape) * size * wide
+    kept: dict[int, Tensor] = {}
+
+    def keep(_: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+        # By identity, so that an input which several layers read counts once; held, so that none takes its number.
+        kept.update({id(tensor): tensor for tensor in (*inputs, output)})
+
+    hooks = [m.register_forward_hook(keep) for name, m in linears.items() if not name.endswith("lm_head")]
+    dtype = next(model.parameters()).dtype
+    with torch.no_grad(), masks_without_values(batch):
+        model(**on_device(batch, torch.device("meta"), dtype))
+    for hook in hooks:
+        hook.remove()
+    return weights + 16 * factors + sum(tensor.numel() * tensor.element_size() for tensor in kept.values())
 
 
 def available_bytes(device: torch.device) -> int:

@@ -8,8 +8,8 @@ from __future__ import annotations
 import copy
 import statistics
 import time
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, cast
 
 import torch
 from peft import LoraConfig, get_peft_model
@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from benchmarks.environment import synchronize
 from bilora import attach, build_optimizer
-from bilora.compiled import compile_layers, repeated_layers
+from bilora.compiled import allow_several_kinds, compile_layers, repeated_layers
 from bilora.example_losses import example_losses
 from bilora.graphed import GraphedBackward
 from bilora.methods import METHODS
@@ -33,8 +33,11 @@ PATHS = (STOCK, FUSED, COMPILED, GRAPHED)
 
 
 def sharing_weights(base: nn.Module) -> nn.Module:
-    """Return a copy of a model that holds the same weights."""
-    return copy.deepcopy(base, {id(p): p for p in base.parameters()})
+    """Return a copy of a model that holds the same weights, set up for training."""
+    copied: Any = copy.deepcopy(base, {id(p): p for p in base.parameters()})
+    if hasattr(copied, "config"):
+        copied.config.use_cache = False
+    return cast("nn.Module", copied)
 
 
 def stock_step(base: nn.Module, config: LoraConfig, *, compiled: bool = False) -> Step:
@@ -47,6 +50,7 @@ def stock_step(base: nn.Module, config: LoraConfig, *, compiled: bool = False) -
     """
     model: Any = get_peft_model(sharing_weights(base), config, autocast_adapter_dtype=not compiled).train()
     if compiled:
+        allow_several_kinds()
         for layer in repeated_layers(model):
             layer.compile()
     trained = [p for p in model.parameters() if p.requires_grad]
@@ -71,6 +75,7 @@ def floor_step(base: nn.Module, *, blocks: Sequence[str] = (), compiled: bool = 
     """
     model: Any = sharing_weights(base).train().requires_grad_(False)
     if compiled:
+        allow_several_kinds()
         for layer in [m for m in model.modules() if type(m).__name__ in blocks] or repeated_layers(model):
             layer.compile()
     embeds = hasattr(model, "enable_input_require_grads")
@@ -130,7 +135,12 @@ def method_step(base: nn.Module, config: LoraConfig, *, method: str, path: str, 
 
 
 def time_steps(
-    steps: dict[str, Callable[[], None]], *, rounds: int, warm_up: int, device: torch.device
+    steps: Mapping[str, Callable[[], None]],
+    *,
+    rounds: int,
+    warm_up: int,
+    device: torch.device,
+    failures: dict[str, str] | None = None,
 ) -> dict[str, list[float]]:
     """Return the seconds of every round of every step, taken in turn.
 
@@ -139,14 +149,22 @@ def time_steps(
         rounds: Timed rounds.
         warm_up: Rounds before them that are not counted.
         device: Where the steps run; a CUDA device is synchronised before each reading of the clock.
+        failures: Gets the reason of every step that failed, which is left out from then on; None lets errors pass.
     """
     seconds: dict[str, list[float]] = {name: [] for name in steps}
     for index in range(warm_up + rounds):
-        for name, step in steps.items():
-            synchronize(device)
-            started = time.perf_counter()
-            step()
-            synchronize(device)
+        for name in list(seconds):
+            try:
+                synchronize(device)
+                started = time.perf_counter()
+                steps[name]()
+                synchronize(device)
+            except RuntimeError as error:
+                if failures is None:
+                    raise
+                failures[name] = str(error).splitlines()[0]
+                del seconds[name]
+                continue
             if index >= warm_up:
                 seconds[name].append(time.perf_counter() - started)
     return seconds

@@ -9,9 +9,10 @@ the same input (query, key and value; gate and up) become one operator, see `bil
 
 from __future__ import annotations
 
+import operator
+import warnings
 from collections.abc import Callable, Sequence
 from functools import partial
-from operator import getitem
 from typing import Any
 
 import torch
@@ -23,6 +24,7 @@ from torch.fx import GraphModule, Node
 BACKEND = "inductor"
 _MOST_GRAPHS = 32
 _LARGE = 10**9
+_IN_PLACE = {name for name in dir(operator) if name.startswith("i") and f"__{name}__" in dir(operator)}
 _PRODUCT = torch.ops.bilora.pair_product.default
 
 
@@ -30,14 +32,19 @@ def compile_layers(model: nn.Module) -> int:
     """Compile the repeated layers of a model for training; each kind compiles at its first call.
 
     Without gradients or in evaluation mode the layers run as they are: a compiled layer has no second derivative, and
-    a graph of their own would have to be compiled for them.
+    a graph of their own would have to be compiled for them. Not for `torch.nn.DataParallel`, whose replicas would run
+    the original's weights; `DistributedDataParallel` has none.
 
     Returns:
         The number of layers.
     """
-    # A model may have several kinds of layers (an encoder's, a decoder's, the first of each), and each is compiled for
-    # inputs with and without gradient.
-    torch._dynamo.config.recompile_limit = max(torch._dynamo.config.recompile_limit, _MOST_GRAPHS)
+    if getattr(getattr(model, "config", None), "use_cache", False):
+        warnings.warn(
+            "config.use_cache is on: every layer is compiled on its own, since each writes its own part of the cache; "
+            "set model.config.use_cache = False for training",
+            stacklevel=2,
+        )
+    allow_several_kinds()
     layers = repeated_layers(model)
     for layer in layers:
         compiled = torch.compile(layer._call_impl, backend=shared_inputs_backend, dynamic=True)
@@ -52,11 +59,12 @@ def compiling_pays(model: nn.Module) -> bool:
     A layer takes a minute to compile and a small model is done by then. Recomputed activations are left to the
     model's own code.
     """
-    if not torch.cuda.is_available() or getattr(model, "is_quantized", False):
+    parameters = list(model.parameters())
+    if getattr(model, "is_quantized", False) or not all(p.is_cuda for p in parameters):
         return False
     if any(getattr(module, "gradient_checkpointing", False) is True for module in model.modules()):
         return False
-    narrow = sum(p.numel() for p in model.parameters() if p.dtype in (torch.bfloat16, torch.float16))
+    narrow = sum(p.numel() for p in parameters if p.dtype in (torch.bfloat16, torch.float16))
     return narrow >= _LARGE and bool(repeated_layers(model))
 
 
@@ -65,6 +73,15 @@ def _run(layer: nn.Module, compiled: Callable[..., Any], *args: Any, **kwargs: A
         return compiled(*args, **kwargs)
     plain: Callable[..., Any] = layer._call_impl
     return plain(*args, **kwargs)
+
+
+def allow_several_kinds() -> None:
+    """Let PyTorch compile as many graphs of a layer's code as a model has kinds of layers.
+
+    A model may have several (an encoder's, a decoder's, the first of each), and each is compiled for inputs with and
+    without gradient. Beyond its limit PyTorch would run the others uncompiled.
+    """
+    torch._dynamo.config.recompile_limit = max(torch._dynamo.config.recompile_limit, _MOST_GRAPHS)
 
 
 def repeated_layers(model: nn.Module) -> list[nn.Module]:
@@ -100,11 +117,14 @@ def join_shared_inputs(graph: GraphModule) -> int:
     Returns:
         The number of operators that replaced several.
     """
-    readers: dict[tuple[Node, bool], list[Node]] = {}
+    readers: dict[tuple[Node, bool, int], list[Node]] = {}
+    section = 0
     for node in graph.graph.nodes:
+        # What is written over, or recorded for gradients in another way, in between is not the same input.
+        section += _changes_what_follows(node)
         if node.op == "call_function" and node.target in (_PRODUCT, torch.ops.bilora.pair_product):
             x, _, bias, *_ = node.args
-            readers.setdefault((x, bool(bias)), []).append(node)
+            readers.setdefault((x, bool(bias), section), []).append(node)
     shared = [nodes for nodes in readers.values() if len(nodes) > 1]
     for nodes in shared:
         _join(graph, nodes)
@@ -112,6 +132,20 @@ def join_shared_inputs(graph: GraphModule) -> int:
         graph.graph.lint()
         graph.recompile()
     return len(shared)
+
+
+def _changes_what_follows(node: Node) -> bool:
+    """Whether a node may write into a tensor, or switches gradients or autocast."""
+    if node.op == "call_method":
+        return str(node.target).endswith("_") and not str(node.target).endswith("__")
+    if node.op != "call_function":
+        return node.op == "call_module"
+    if isinstance(node.target, torch._ops.OpOverload):
+        return node.target._schema.is_mutable
+    name = getattr(node.target, "__name__", "")
+    switches = {"_set_grad_enabled", "_enter_autocast", "_exit_autocast", "_enter_inference_mode"}
+    writes = name.endswith("_") or name == "setitem" or "out" in node.kwargs or bool(node.kwargs.get("inplace"))
+    return writes or name in switches or (name in _IN_PLACE and node.target is getattr(operator, name, None))
 
 
 def _join(graph: GraphModule, nodes: list[Node]) -> None:
@@ -129,7 +163,7 @@ def _join(graph: GraphModule, nodes: list[Node]) -> None:
     with graph.graph.inserting_before(first):
         A = graph.graph.call_function(torch.cat, ([node.args[3] for node in nodes],))
         joined = graph.graph.call_function(_PRODUCT, (x, weights, bias, A, B))
-        outputs = [graph.graph.call_function(getitem, (joined, index)) for index in range(len(nodes))]
+        outputs = [graph.graph.call_function(operator.getitem, (joined, index)) for index in range(len(nodes))]
     for node, output in zip(nodes, outputs, strict=True):
         for user in list(node.users):
             # Before they are joined, only the first output of each is read: its own y.

@@ -49,7 +49,7 @@ class FusedLinear(Linear):
     def forward(self, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
         """Return the layer's output, PEFT's up to rounding."""
         active = [name for name in self.active_adapters if name in self.lora_A]
-        if args or kwargs or not active or not _is_plain(self, active):
+        if args or kwargs or x.dim() < 2 or not active or not _is_plain(self, active):
             result: Tensor = super().forward(x, *args, **kwargs)
             return result
         A = _joined([self.lora_A[name].weight for name in active], dim=0)  # (R, n)
@@ -71,6 +71,8 @@ def _is_plain(layer: Any, active: list[str]) -> bool:
     if layer.disable_adapters or layer.merged:
         return False
     for name in active:
+        if _is_hooked(layer.lora_A[name]) or _is_hooked(layer.lora_B[name]):
+            return False
         dropout = layer.lora_dropout[name]
         if isinstance(dropout, nn.Dropout) and dropout.training and dropout.p > 0:
             return False
@@ -85,11 +87,18 @@ def _is_frozen(base: Any, x: Tensor) -> bool:
     """Whether a layer's product is a constant weight's, in the type of its input: no autocast, no trained base."""
     return (
         type(base) is nn.Linear
+        and not _is_hooked(base)
         and base.weight.dtype == x.dtype
         and not base.weight.requires_grad
         and (base.bias is None or not base.bias.requires_grad)
         and not torch.is_autocast_enabled(x.device.type)
     )
+
+
+def _is_hooked(module: nn.Module) -> bool:
+    """Whether calling a module does more than its class says."""
+    hooks = (module._forward_hooks, module._forward_pre_hooks, module._backward_hooks, module._backward_pre_hooks)
+    return "forward" in module.__dict__ or any(hooks)
 
 
 def _joined(parts: list[Tensor], *, dim: int) -> Tensor:

@@ -15,12 +15,15 @@ from dataclasses import dataclass
 from typing import Any, cast
 
 import torch
+from peft import PeftModel
+from peft.tuners.tuners_utils import BaseTunerLayer
 from torch import Tensor, nn
 from transformers import masking_utils
 from transformers.utils import import_utils
 
 # PyTorch asks for a few passes on a side stream first, so that libraries have made their workspaces.
 _WARM_UP = 3
+_PLAIN = (int, float, str, bool, type(None))
 
 Batch = dict[str, Any]
 
@@ -56,7 +59,7 @@ class GraphedBackward:
         self.model = model
         self.limit = limit
         self._loss = loss if loss is not None else lambda batch: cast("Any", model)(**batch).loss
-        self._parameters = list(model.parameters())
+        self._structure: tuple[Hashable, list[nn.Parameter], list[nn.Module], list[Any]] | None = None
         self._recordings: dict[Hashable, _Recording] = {}
         self._pool: Any = None
 
@@ -66,17 +69,16 @@ class GraphedBackward:
         Raises:
             GraphError: If the pass cannot be recorded, for example because it waits for the device.
         """
-        trained = [p for p in self._parameters if p.requires_grad]
         tensors = {name: value for name, value in batch.items() if isinstance(value, Tensor)}
-        key: Hashable = (
-            tuple((name, value.shape, value.dtype) for name, value in tensors.items()),
-            tuple((name, repr(value)) for name, value in batch.items() if name not in tensors),
-            tuple(map(id, trained)),
-            tuple(module.training for module in self.model.modules()),
-            tuple(getattr(self.model, "active_adapters", ())),
-        )
+        others = {name: value for name, value in batch.items() if name not in tensors}
+        state, trained = self._state()
+        recordable = trained and all(t.is_cuda for t in [*trained, *tensors.values()])
+        if not recordable or not all(isinstance(value, _PLAIN) for value in others.values()):
+            return self._eager(batch)
+        shapes = tuple((name, value.shape, value.dtype, value.requires_grad) for name, value in tensors.items())
+        key: Hashable = (shapes, tuple(others.items()), state)
         if key not in self._recordings:
-            if len(self._recordings) >= self.limit or not all(t.is_cuda for t in [*trained, *tensors.values()]):
+            if len(self._recordings) >= self.limit:
                 return self._eager(batch)
             self._recordings[key] = self._record(batch, tensors, trained)
         recording = self._recordings[key]
@@ -87,6 +89,29 @@ class GraphedBackward:
             # A copy, since the next replay writes over the buffer while these may still be in use.
             _add_gradients(parameters, flat.clone())
         return recording.loss.clone()
+
+    def _state(self) -> tuple[Hashable, list[nn.Parameter]]:
+        """Return what a pass depends on besides its batch and the weights' values, and the parameters it trains."""
+        model: Any = self.model
+        adapters = (tuple(model.peft_config), tuple(model.active_adapters)) if isinstance(model, PeftModel) else ()
+        if self._structure is None or self._structure[0] != adapters:
+            # Walking through thousands of modules takes longer than some passes; adapters come and go by name.
+            modules = list(model.modules())
+            adapted = [m for m in modules if isinstance(m, BaseTunerLayer)]
+            self._structure = (adapters, list(model.parameters()), modules, adapted)
+        _, parameters, modules, adapted = self._structure
+        trained = [p for p in parameters if p.requires_grad]
+        switches = tuple(
+            (
+                layer.disable_adapters,
+                tuple(layer.merged_adapters),
+                tuple(getattr(layer, "scaling", {}).values()),
+                tuple(factors.active for factors in getattr(layer, "_auxiliary", ())),
+            )
+            for layer in adapted
+        )
+        autocast = (torch.is_autocast_enabled("cuda"), torch.get_autocast_dtype("cuda"))
+        return (adapters, autocast, tuple(map(id, trained)), tuple(m.training for m in modules), switches), trained
 
     def _eager(self, batch: Batch) -> Tensor:
         loss = self._loss(batch)
@@ -113,6 +138,8 @@ class GraphedBackward:
                 with torch.cuda.graph(graph, pool=self._pool):
                     loss = self._eager(batch | inputs)
                     gradients = _flat_gradients(trained)
+        except torch.OutOfMemoryError:
+            raise
         except RuntimeError as error:
             raise GraphError(
                 f"the pass cannot be recorded as a CUDA graph: {str(error).splitlines()[0]}; leave CUDA graphs off"
@@ -135,7 +162,7 @@ def masks_without_values(batch: Iterable[str]) -> Iterator[None]:
         batch: Names of the model's inputs.
     """
     inputs = set(batch)
-    makes_mask = bool(inputs & {"attention_mask", "position_ids"})
+    makes_mask = "position_ids" in inputs or any(name.endswith("attention_mask") for name in inputs)
     answers: list[tuple[Any, str, Callable[..., Any]]] = [
         (import_utils, "is_cuda_stream_capturing", lambda: makes_mask)
     ]

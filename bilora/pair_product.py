@@ -87,7 +87,7 @@ def pair_product_backward(
 
 @pair_product_backward.register_fake
 def _(_gradients: Weights, x: Tensor, _u: Tensor, _W: Weights, A: Tensor, B: Weights, input_too: bool) -> list[Tensor]:
-    found = [torch.empty_like(A), *(torch.empty_like(factor) for factor in B)]
+    found = [A.new_empty(A.shape), *(factor.new_empty(factor.shape) for factor in B)]
     return [*found, x.new_empty(x.shape)] if input_too else found
 
 

@@ -81,12 +81,17 @@ class SharpnessMixin(Trainer if TYPE_CHECKING else object):  # type: ignore[misc
         attached = self.method.attach(model, peft_config)
         if fused:
             fuse_adapters(attached)
-        if compiling_pays(attached) if compile_layers == "auto" else compile_layers:
-            compiled.compile_layers(attached)
         super().__init__(model=attached, args=args, **kwargs)
+        if self._compiling_pays() if compile_layers == "auto" else compile_layers:
+            compiled.compile_layers(attached)
         if args is None:
             self._max_grad_norm = float(self.args.max_grad_norm or 0.0)
             self.args.max_grad_norm = 0.0
+
+    def _compiling_pays(self) -> bool:
+        """Whether to compile unasked: nothing the arguments ask for would get in the way, and it is known to pay."""
+        recomputing = any(getattr(self.args, f"{kind}_checkpointing", False) for kind in ("gradient", "activation"))
+        return not (recomputing or self.args.torch_compile or self.args.n_gpu > 1) and compiling_pays(self.model)
 
     def create_optimizer(self, model: Any = None) -> Optimizer:
         """Build the optimizer that `args.optim` names over the method's parameter groups."""

@@ -80,6 +80,8 @@ def test_records_name_paths_and_ratios(tmp_path: Path, capsys: pytest.CaptureFix
         (["--paths", "graphed"], "--paths: 'graphed' needs a CUDA device"),
         (["--model", "llama-2-7b", "--weights", "trained"], "--weights: found 'trained', but llama-2-7b is a shape"),
         (["--model", "llama-3-8b"], "--model: 'llama-3-8b' is neither a folder nor a known model, did you mean"),
+        (["--model", "llama-2-7b", "--layers", "99"], "--layers: found 99; expected at most 32"),
+        (["--out", "/tmp"], "--out: /tmp is a folder; expected the name of a file"),
         (["--layers", "2"], "--layers: found 2; only published shapes can be cut"),
         (
             ["--model", "sdxl-unet", "--shapes", "2x60"],
@@ -122,11 +124,18 @@ def test_what_cannot_fit_is_refused_before_it_is_made(
     assert "1.0 GB of cpu memory are free" in error
 
 
-def test_a_variant_that_fails_loses_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("when", ["made", "first", "later"])
+def test_a_variant_that_fails_loses_nothing(when: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    taken: list[Any] = []
+
     def failing(*_: Any, **__: Any) -> Any:
         def step(batch: Any) -> None:
-            raise torch.OutOfMemoryError("no memory\nand more")
+            taken.append(batch)
+            if when == "first" or len(taken) > 3:
+                raise torch.OutOfMemoryError("no memory\nand more")
 
+        if when == "made":
+            raise torch.OutOfMemoryError("no memory\nand more")
         return step
 
     monkeypatch.setattr(step_cost, "method_step", failing)
@@ -145,3 +154,14 @@ def tiny_build(dtype: torch.dtype, layers: int | None) -> Any:
         model.model.layers = model.model.layers[:layers]
         model.config.num_hidden_layers = layers
     return model.to(dtype)
+
+
+def test_random_weights_are_others(tmp_path: Path) -> None:
+    folder, drawn = str(save_tiny_model(tmp_path / "m", seed=1)), []
+    for weights in ("trained", "random", "random"):
+        subject = efficiency.subject(
+            folder, rank=2, weights=weights, layers=None, shapes=[(1, 4)], device=torch.device("cpu")
+        )
+        drawn.append(next(subject.base.parameters()).detach())
+    assert torch.equal(drawn[1], drawn[2])
+    assert not torch.equal(drawn[0], drawn[1])

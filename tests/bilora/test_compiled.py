@@ -57,8 +57,9 @@ def tiny_qwen2() -> Qwen2ForCausalLM:
     )
 
 
-def pair(base: nn.Module, **config: Any) -> PeftModel:
+def pair(base: Any, **config: Any) -> PeftModel:
     torch.manual_seed(3)
+    base.config.use_cache = False
     model = get_peft_model(base, lora_config(**config))  # type: ignore[arg-type]
     AdapterPair(model)
     moved_off_zero(model)
@@ -219,6 +220,64 @@ def test_fifty_steps_equal_stock_ones(method: str) -> None:
     assert losses[0][-1] != losses[0][0]
 
 
+class TwoReads(nn.Module):
+    """A block that reads one tensor in two layers, and does something in between."""
+
+    def __init__(self, between: str) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.q, self.k = nn.Linear(6, 6), nn.Linear(6, 6)
+        self.between = between
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        h = x.clone()
+        if self.between == "no gradient":
+            a = self.q(h)
+            with torch.no_grad():
+                b = self.k(h)
+            return a + b
+        if self.between == "written over":
+            with torch.no_grad():
+                a = self.q(h)
+            h.mul_(2)
+            return a + self.k(h)
+        return self.q(h) + self.k(h)
+
+
+@pytest.mark.parametrize(("between", "operators"), [("nothing", 1), ("no gradient", 0), ("written over", 0)])
+def test_inputs_that_changed_in_between_are_not_shared(between: str, operators: int, joined: list[int]) -> None:
+    class Model(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.blocks = nn.ModuleList([TwoReads(between), TwoReads(between)])
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            for block in self.blocks:
+                x = block(x)
+            return x
+
+    model: Any = get_peft_model(Model(), lora_config(target_modules=["q", "k"], task_type=None))  # type: ignore[arg-type]
+    moved_off_zero(model)
+    model.train()
+    x = torch.randn(3, 6, generator=torch.Generator().manual_seed(1)).requires_grad_()
+
+    def run() -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+        model.zero_grad()
+        output = model(x)
+        output.square().sum().backward()
+        return output.detach(), {name: p.grad.clone() for name, p in model.named_parameters() if p.grad is not None}
+
+    expected, wanted = run()
+    fuse_adapters(model)
+    compile_layers(model)
+    output, found = run()
+    torch.testing.assert_close(output, expected, rtol=1e-5, atol=1e-6)
+    assert found.keys() == wanted.keys()
+    for name, gradient in found.items():
+        torch.testing.assert_close(gradient, wanted[name], rtol=1e-4, atol=1e-5)
+    assert joined == [operators]
+
+
 def test_repeated_layers_of_other_models_are_those_of_the_innermost_lists() -> None:
     class Block(nn.Module):
         def __init__(self) -> None:
@@ -240,9 +299,24 @@ def test_repeated_layers_of_other_models_are_those_of_the_innermost_lists() -> N
     assert [type(layer).__name__ for layer in repeated_layers(model)] == ["Block"] * 4
 
 
-def test_small_models_are_not_compiled_unasked() -> None:
-    assert not compiling_pays(pair(tiny_llama()))
-    assert not compiling_pays(pair(tiny_llama().to(torch.bfloat16)))
+def test_only_large_16_bit_models_on_a_gpu_are_compiled_unasked(monkeypatch: pytest.MonkeyPatch) -> None:
+    narrow = pair(tiny_llama().to(torch.bfloat16))
+    assert not compiling_pays(narrow)  # on the CPU
+    # Seen from inside, a parameter on the CPU looks like one on a GPU now.
+    monkeypatch.setattr(nn.Parameter, "is_cuda", True, raising=False)
+    assert not compiling_pays(narrow)  # small
+    monkeypatch.setattr(compiled, "_LARGE", 1000)
+    assert compiling_pays(narrow)
+    assert not compiling_pays(pair(tiny_llama()))  # fp32
+    narrow.base_model.model.model.layers[0].gradient_checkpointing = True
+    assert not compiling_pays(narrow)
+
+
+def test_a_cache_is_warned_of() -> None:
+    model = tiny_llama()
+    model.config.use_cache = True
+    with pytest.warns(UserWarning, match="set model.config.use_cache = False"):
+        compile_layers(model)
 
 
 @pytest.mark.slow

@@ -128,3 +128,24 @@ def test_state_dict_and_names_stay(tmp_path) -> None:
     after = model.state_dict()
     assert list(after) == list(before)
     assert all(torch.equal(after[name], before[name]) for name in before)
+
+
+@pytest.mark.parametrize("place", ["base_layer", "lora_A.default", "lora_B.auxiliary"])
+def test_hooks_inside_a_layer_run(place: str) -> None:
+    model = pair()
+    for name, module in model.named_modules():
+        if name.endswith(f"q_proj.{place}"):
+            module.register_forward_hook(lambda _module, _inputs, output: 3 * output)
+    expected, _ = logits_and_gradients(model)
+    fuse_adapters(model)
+    found, _ = logits_and_gradients(model)
+    assert (found - expected).norm() <= 2e-5 * expected.norm()
+
+
+def test_a_single_vector_is_taken_as_by_peft() -> None:
+    model = pair()
+    layer = next(module for name, module in model.named_modules() if name.endswith("q_proj"))
+    x = torch.randn(16)
+    expected = layer(x)
+    fuse_adapters(model)
+    torch.testing.assert_close(layer(x), expected)

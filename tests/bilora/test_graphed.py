@@ -1,10 +1,12 @@
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
 import torch
+from peft import HiraConfig
 from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
@@ -61,6 +63,62 @@ def test_without_cuda_passes_run_as_they_would() -> None:
     assert {name for name, p in model.named_parameters() if p.grad is not None} == set(expected)
     for name, gradient in expected.items():
         assert torch.equal(model.get_parameter(name).grad, gradient)
+
+
+def test_a_recording_belongs_to_all_that_a_pass_depends_on() -> None:
+    model, _ = attach(tiny_llama(), lora_config(), method="bilora")
+    graphed = GraphedBackward(model)
+    states = [graphed._state()]
+
+    def changed() -> bool:
+        states.append(graphed._state())
+        return states[-1][0] != states[-2][0]
+
+    assert not changed()
+    layer = next(m for m in model.modules() if hasattr(m, "lora_A"))
+    layer.scale_layer(3.0)
+    assert changed()
+    model.eval()
+    assert changed()
+    model.base_model.set_adapter(["default"])
+    assert changed()
+    assert len(states[-1][1]) < len(states[0][1])
+    model.merge_adapter()
+    assert changed()
+    with torch.autocast("cuda", dtype=torch.float16) if torch.cuda.is_available() else _autocast_looks_on():
+        assert changed()
+    assert changed()
+    model.unmerge_adapter()
+    assert changed()
+    model.add_adapter("late", lora_config())
+    model.base_model.set_adapter(["late"])
+    assert changed()
+    assert states[-1][1]
+
+
+def test_an_auxiliary_beside_hira_is_part_of_the_state() -> None:
+    config = HiraConfig(r=2, target_modules=["q_proj"], task_type="CAUSAL_LM")
+    model, method = attach(tiny_llama(), config, method="bilora")
+    graphed = GraphedBackward(model)
+    before = graphed._state()[0]
+    with method.evaluation():
+        assert graphed._state()[0] != before
+    assert graphed._state()[0] == before
+
+
+def test_plain_models_run_too() -> None:
+    model = tiny_llama().train()
+    assert torch.isfinite(GraphedBackward(model)(as_batch(examples(2))))
+
+
+@contextmanager
+def _autocast_looks_on() -> Iterator[None]:
+    own = torch.is_autocast_enabled
+    torch.is_autocast_enabled = lambda *_: True  # type: ignore[assignment]
+    try:
+        yield
+    finally:
+        torch.is_autocast_enabled = own
 
 
 def test_methods_whose_passes_change_are_not_replayable() -> None:

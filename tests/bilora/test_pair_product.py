@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from bilora.pair_product import pair_product
+from bilora.pair_product import pair_product, pair_product_backward
 
 
 def layers(count: int, *, biased: bool, dtype: torch.dtype = torch.float64) -> tuple[Tensor, ...]:
@@ -74,7 +74,13 @@ def test_a_backward_pass_can_be_differentiated() -> None:
 def test_the_operator_keeps_pytorchs_rules() -> None:
     x, W, bias, A, B = layers(3, biased=True)
     # Gradients with symbolic shapes are another test's: they need a backend.
-    torch.library.opcheck(pair_product, (x, W, bias, A, B), test_utils=("test_schema", "test_faketensor"))
+    rules = ("test_schema", "test_faketensor")
+    torch.library.opcheck(pair_product, (x, W, bias, A, B), test_utils=rules)
+    for transposed in (False, True):
+        lie = [t.detach().T.contiguous().T if transposed else t.detach() for t in (A, *B)]
+        y = pair_product(x.detach(), W, bias, lie[0], lie[1:])
+        inputs = (y[:-1], x.detach(), y[-1], W, lie[0], lie[1:], True)
+        torch.library.opcheck(pair_product_backward, inputs, test_utils=rules)
 
 
 def test_bfloat16_is_as_exact_as_its_numbers() -> None:
