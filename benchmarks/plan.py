@@ -33,6 +33,8 @@ def plan_runs(settings: CompareSettings) -> tuple[list[RunSpec], Path]:
             "name one of them"
         )
     tasks = [create_task(name) for name in settings.tasks]
+    for task in tasks:
+        task.check()
     model_folder = locate_model(settings.model)
     model_fingerprint = fingerprint(model_folder)
     specs = [

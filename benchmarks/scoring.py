@@ -89,13 +89,14 @@ def score_examples(
         batch_size=batch_size,
         on_progress=on_progress,
     )
+    scores = task.scores(examples, texts)
     return [
         ScoredExample(
             index=index,
             prompt=example.prompt,
             reference=example.completion,
             generated=text,
-            score=task.score(example, text),
+            score=score,
         )
-        for index, (example, text) in enumerate(zip(examples, texts, strict=True))
+        for index, (example, text, score) in enumerate(zip(examples, texts, scores, strict=True))
     ]

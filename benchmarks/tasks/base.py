@@ -8,7 +8,10 @@ the default for every method, and never tuned for one of them.
 
 from __future__ import annotations
 
+import hashlib
+import json
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Literal, get_args
 
@@ -51,6 +54,13 @@ class Task(ABC):
     metric: ClassVar[str]
     recipe: ClassVar[Recipe]
 
+    def check(self) -> None:
+        """Make sure that this machine can score the task.
+
+        Raises:
+            UsageError: If it cannot, with the reason.
+        """
+
     @abstractmethod
     def examples(self, split: Split) -> tuple[Example, ...]:
         """Return the examples of a split, always the same ones in the same order."""
@@ -58,3 +68,12 @@ class Task(ABC):
     @abstractmethod
     def score(self, example: Example, generated: str) -> float:
         """Return the score in [0, 1] of one generated completion (1 is right)."""
+
+    def scores(self, examples: Sequence[Example], generated: Sequence[str]) -> list[float]:
+        """Return the score of every completion; tasks whose scoring takes time may do several at once."""
+        return [self.score(example, text) for example, text in zip(examples, generated, strict=True)]
+
+    def fingerprint(self) -> str:
+        """Return a hash of all examples of all splits (16 hex digits), which a frozen task keeps."""
+        rows = [[e.prompt, e.completion] for split in SPLITS for e in self.examples(split)]
+        return hashlib.sha256(json.dumps(rows).encode()).hexdigest()[:16]

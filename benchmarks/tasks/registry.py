@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from benchmarks.errors import UsageError, nearest
 from benchmarks.tasks.base import Task
+from benchmarks.tasks.pocket_code import PocketCode
 from benchmarks.tasks.pocket_math import PocketMath
 
-TASKS: dict[str, type[Task]] = {cls.name: cls for cls in (PocketMath,)}
+TASKS: dict[str, type[Task]] = {cls.name: cls for cls in (PocketMath, PocketCode)}
 
 
 def create_task(name: str) -> Task:

@@ -1,0 +1,36 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import benchmarks.pocket
+from benchmarks.models import fingerprint, locate_model
+from benchmarks.tasks import TASKS, create_task
+
+FROZEN = Path(benchmarks.pocket.__file__).with_name("FROZEN.md")
+
+
+def rows(heading: str) -> list[list[str]]:
+    """The cells of the table under a heading."""
+    lines = FROZEN.read_text().split(f"## {heading}\n", 1)[1].split("\n## ", 1)[0].splitlines()
+    table = [[cell.strip(" `") for cell in line.strip("|").split("|")] for line in lines if line.startswith("|")]
+    return table[2:]
+
+
+def test_tasks_are_what_was_frozen() -> None:
+    frozen = {name: (version, data) for name, version, _, data, *_ in rows("Tasks")}
+    assert frozen == {name: (cls.version, create_task(name).fingerprint()) for name, cls in TASKS.items()}
+
+
+def test_recipes_are_what_was_calibrated() -> None:
+    for name, _, _, _, steps, batch_size, learning_rate, *_ in rows("Tasks"):
+        recipe = TASKS[name].recipe
+        assert (recipe.steps, recipe.batch_size, recipe.learning_rate) == (
+            int(steps),
+            int(batch_size),
+            float(learning_rate),
+        )
+
+
+def test_bases_are_what_was_frozen() -> None:
+    for name, found in rows("Bases"):
+        assert fingerprint(locate_model(name)) == found
