@@ -33,7 +33,8 @@ def compile_layers(model: nn.Module) -> int:
 
     Without gradients or in evaluation mode the layers run as they are: a compiled layer has no second derivative, and
     a graph of their own would have to be compiled for them. Not for `torch.nn.DataParallel`, whose replicas would run
-    the original's weights; `DistributedDataParallel` has none.
+    the original's weights; `DistributedDataParallel` has none. Where PyTorch fails to compile a layer, a warning says
+    why and all run as they are.
 
     Returns:
         The number of layers.
@@ -45,11 +46,11 @@ def compile_layers(model: nn.Module) -> int:
             stacklevel=2,
         )
     allow_several_kinds()
-    layers = repeated_layers(model)
+    layers, working = repeated_layers(model), [True]
     for layer in layers:
         compiled = torch.compile(layer._call_impl, backend=shared_inputs_backend, dynamic=True)
         # What `Module.compile` sets: hooks run inside, and copies and files of the layer leave it out.
-        layer._compiled_call_impl = partial(_run, layer, compiled)
+        layer._compiled_call_impl = partial(_run, layer, compiled, working)
     return len(layers)
 
 
@@ -68,9 +69,14 @@ def compiling_pays(model: nn.Module) -> bool:
     return narrow >= _LARGE and bool(repeated_layers(model))
 
 
-def _run(layer: nn.Module, compiled: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-    if layer.training and torch.is_grad_enabled() and not torch.compiler.is_compiling():
-        return compiled(*args, **kwargs)
+def _run(layer: nn.Module, compiled: Callable[..., Any], working: list[bool], *args: Any, **kwargs: Any) -> Any:
+    if working[0] and layer.training and torch.is_grad_enabled() and not torch.compiler.is_compiling():
+        try:
+            return compiled(*args, **kwargs)
+        except torch._dynamo.exc.TorchDynamoException as error:
+            working[0] = False
+            reason = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
+            warnings.warn(f"the layers run uncompiled, since PyTorch failed to compile one: {reason}", stacklevel=2)
     plain: Callable[..., Any] = layer._call_impl
     return plain(*args, **kwargs)
 

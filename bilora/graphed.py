@@ -51,8 +51,10 @@ class GraphedBackward:
             keeps its inputs, and they share memory for everything else.
 
     Gradients are added to `.grad` as backward passes do. A recording belongs to shapes and types of the batch, to the
-    values of what in it is no tensor, to the parameters that require a gradient, to the mode of every module and to
-    the adapters that are active. Weights must stay where they are: assigning to `.data` is not seen.
+    values of what in it is no tensor, to the parameters that require a gradient, to the mode of every module, to
+    autocast, and to which adapters are active, merged and scaled. What `loss` trains must be the model's, modules must
+    not be exchanged, and weights must stay where they are: assigning to `.data` is not seen. Batches that hold anything
+    but tensors, numbers and strings are not recorded.
     """
 
     def __init__(self, model: nn.Module, *, loss: Callable[[Batch], Tensor] | None = None, limit: int = 16) -> None:

@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import Any
 
 _READY = b"isolated\n"
+_NUMBERS = {"nan": float("nan"), "inf": float("inf")}
 _CONTAINERS = {"list": list, "tuple": tuple, "set": set, "dict": dict}
 # Starting an interpreter takes a tenth of this on an idle machine.
 _START_SECONDS = 10.0
@@ -235,7 +236,9 @@ def _built(node: ast.expr) -> Any:
         if not (isinstance(node.func, ast.Name) and node.func.id in _CONTAINERS and isinstance(node.args[0], ast.List)):
             raise ValueError("not a plain value")
         return _CONTAINERS[node.func.id]([_built(item) for item in node.args[0].elts])
-    return {"nan": float("nan"), "inf": float("inf")}[node.id] if isinstance(node, ast.Name) else ast.literal_eval(node)
+    sign = -1 if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub) else 1
+    name = node.operand if isinstance(node, ast.UnaryOp) else node
+    return sign * _NUMBERS[name.id] if isinstance(name, ast.Name) else ast.literal_eval(node)
 
 
 def _last_line(text: bytes) -> str:

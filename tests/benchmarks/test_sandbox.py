@@ -29,8 +29,10 @@ def test_values_come_back_as_they_were() -> None:
     source = "import math\nfrom collections import Counter\n\ndef f(x):\n    return x\n"
     values = [1, -2.5, "a'b", True, None, [1, [2, []]], 10**30]
     assert run_calls(source, "f", [[value] for value in values]).values == tuple(values)
-    made = body("return ((1, 'a'), {2, 3}, {'k': (4,)}, b'x', float('inf'), set(), ())")
-    assert run_calls(made, "f", [[]]).values == (((1, "a"), {2, 3}, {"k": (4,)}, b"x", float("inf"), set(), ()),)
+    made = body("return ((1, 'a'), {2, 3}, {'k': (4,)}, b'x', float('inf'), -float('inf'), set(), ())")
+    assert run_calls(made, "f", [[]]).values == (
+        ((1, "a"), {2, 3}, {"k": (4,)}, b"x", float("inf"), -float("inf"), set(), ()),
+    )
 
 
 @pytest.mark.parametrize(

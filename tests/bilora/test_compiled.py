@@ -312,6 +312,24 @@ def test_only_large_16_bit_models_on_a_gpu_are_compiled_unasked(monkeypatch: pyt
     assert not compiling_pays(narrow)
 
 
+def test_a_layer_that_cannot_be_compiled_runs_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    tried: list[Any] = []
+
+    def failing(graph: Any, inputs: Any) -> Any:
+        tried.append(graph)
+        raise RuntimeError("no such compiler")
+
+    model = pair(tiny_llama())
+    expected = gradients(model, batch())
+    fuse_adapters(model)
+    monkeypatch.setattr(compiled, "shared_inputs_backend", failing)
+    compile_layers(model)
+    with pytest.warns(UserWarning, match="the layers run uncompiled, since PyTorch failed to compile one: .*"):
+        assert_same(model, batch(), expected, 2e-5)
+    assert_same(model, batch(), expected, 2e-5)
+    assert len(tried) == 1
+
+
 def test_a_cache_is_warned_of() -> None:
     model = tiny_llama()
     model.config.use_cache = True
