@@ -13,13 +13,13 @@ import os
 import re
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import cache
 from random import Random
 from typing import Any, ClassVar
 
 from benchmarks.errors import UsageError
 from benchmarks.sandbox import SandboxError, check_isolation, run_calls
-from benchmarks.tasks.base import Example, Recipe, Split, Task
+from benchmarks.tasks.base import Example, Recipe, Split
+from benchmarks.tasks.drawn import DrawnTask
 
 SIZES: dict[Split, int] = {"train": 256, "validation": 256, "test": 256}
 NAMES = ("f", "g", "solve", "run", "change", "compute", "make")
@@ -96,31 +96,13 @@ def expected(example: Example, values: list[int]) -> Any:
     return eval(expression, {variable: values})
 
 
-@cache
-def _splits() -> dict[Split, tuple[Example, ...]]:
-    rng = Random(f"{PocketCode.name}/{PocketCode.version}")
-    drawn: list[Example] = []
-    seen: set[str] = set()
-    while len(drawn) < sum(SIZES.values()):
-        example = generate(rng)
-        # Names do not make a problem: one description is in one split only.
-        description = re.sub("|".join(VARIABLES), "", example.prompt.split("\n", 1)[1])
-        if description in seen:
-            continue
-        seen.add(description)
-        drawn.append(example)
-    splits: dict[Split, tuple[Example, ...]] = {}
-    for split, size in SIZES.items():
-        splits[split], drawn = tuple(drawn[:size]), drawn[size:]
-    return splits
-
-
-class PocketCode(Task):
+class PocketCode(DrawnTask):
     """Functions from their descriptions; scored by whether the first one written passes hidden tests."""
 
     name: ClassVar[str] = "pocket-code"
     version: ClassVar[str] = "1"
     metric: ClassVar[str] = "pass@1"
+    sizes: ClassVar[dict[Split, int]] = SIZES
     recipe: ClassVar[Recipe] = Recipe(steps=120, batch_size=16, learning_rate=1e-3, max_new_tokens=40)
 
     def check(self) -> None:
@@ -130,15 +112,13 @@ class PocketCode(Task):
         except SandboxError as error:
             raise UsageError(f"--tasks: {self.name} runs what models write: {error}") from None
 
-    def examples(self, split: Split) -> tuple[Example, ...]:
-        """Return the examples of a split, always the same ones in the same order.
+    def draw(self, rng: Random) -> Example:
+        """See `DrawnTask.draw`."""
+        return generate(rng)
 
-        Raises:
-            ValueError: If the split is unknown.
-        """
-        if split not in SIZES:
-            raise ValueError(f"split: found {split!r}, expected one of {', '.join(SIZES)}")
-        return _splits()[split]
+    def marks(self, example: Example) -> set[str]:
+        """Names do not make a problem: one description is in one split only."""
+        return {re.sub("|".join(VARIABLES), "", example.prompt.split("\n", 1)[1])}
 
     def score(self, example: Example, generated: str) -> float:
         """Return 1 if the function that prompt and generated text make returns what it should on all hidden lists."""

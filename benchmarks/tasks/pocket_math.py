@@ -10,11 +10,11 @@ are fixed by the task's version.
 from __future__ import annotations
 
 import re
-from functools import cache
 from random import Random
 from typing import ClassVar
 
-from benchmarks.tasks.base import Example, Recipe, Split, Task
+from benchmarks.tasks.base import Example, Recipe, Split
+from benchmarks.tasks.drawn import DrawnTask
 
 START = range(41, 90)
 AMOUNT = range(21, 40)
@@ -144,41 +144,22 @@ def final_answer(text: str) -> int | None:
     return int(found.group(1)) if found else None
 
 
-@cache
-def _splits() -> dict[Split, tuple[Example, ...]]:
-    rng = Random(f"{PocketMath.name}/{PocketMath.version}")
-    drawn: list[Example] = []
-    seen: set[str] = set()
-    while len(drawn) < sum(SIZES.values()):
-        example = generate(rng)
-        # A worked answer met in training could be recalled for another prompt, so it must be new as well.
-        if example.prompt in seen or example.completion in seen:
-            continue
-        seen |= {example.prompt, example.completion}
-        drawn.append(example)
-    splits: dict[Split, tuple[Example, ...]] = {}
-    for split, size in SIZES.items():
-        splits[split], drawn = tuple(drawn[:size]), drawn[size:]
-    return splits
-
-
-class PocketMath(Task):
+class PocketMath(DrawnTask):
     """Word problems; scored by exact match of the number on the final `#### N` line."""
 
     name: ClassVar[str] = "pocket-math"
     version: ClassVar[str] = "1"
     metric: ClassVar[str] = "exact match"
+    sizes: ClassVar[dict[Split, int]] = SIZES
     recipe: ClassVar[Recipe] = Recipe(steps=120, batch_size=16, learning_rate=2e-3, max_new_tokens=52)
 
-    def examples(self, split: Split) -> tuple[Example, ...]:
-        """Return the examples of a split, always the same ones in the same order.
+    def draw(self, rng: Random) -> Example:
+        """See `DrawnTask.draw`."""
+        return generate(rng)
 
-        Raises:
-            ValueError: If the split is unknown.
-        """
-        if split not in SIZES:
-            raise ValueError(f"split: found {split!r}, expected one of {', '.join(SIZES)}")
-        return _splits()[split]
+    def marks(self, example: Example) -> set[str]:
+        """A worked answer met in training could be recalled for another prompt, so it must be new as well."""
+        return {example.prompt, example.completion}
 
     def score(self, example: Example, generated: str) -> float:
         """Return 1 if the last line of the generated text is the marker with the right number, else 0."""
