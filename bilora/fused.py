@@ -84,15 +84,21 @@ def _is_plain(layer: Any, active: list[str]) -> bool:
 
 
 def _is_frozen(base: Any, x: Tensor) -> bool:
-    """Whether a layer's product is a constant weight's, in the type of its input: no autocast, no trained base."""
+    """Whether a layer's product is a constant weight's, in the type of its input: no trained base."""
     return (
         type(base) is nn.Linear
         and not _is_hooked(base)
         and base.weight.dtype == x.dtype
         and not base.weight.requires_grad
         and (base.bias is None or not base.bias.requires_grad)
-        and not torch.is_autocast_enabled(x.device.type)
+        and _same_under_autocast(x)
     )
+
+
+def _same_under_autocast(x: Tensor) -> bool:
+    """Whether autocast is off, or would multiply in the type that is there anyway (a bf16 base trained with bf16)."""
+    kind = x.device.type
+    return not torch.is_autocast_enabled(kind) or torch.get_autocast_dtype(kind) == x.dtype
 
 
 def _is_hooked(module: nn.Module) -> bool:

@@ -159,13 +159,15 @@ def test_gradient_checkpointing_equals_pefts() -> None:
 
 
 @pytest.mark.slow
-def test_autocast_equals_pefts() -> None:
-    model = pair(tiny_llama())
+@pytest.mark.parametrize(("base", "operators"), [(torch.float32, 0), (torch.bfloat16, 2)])
+def test_autocast_equals_pefts(base: torch.dtype, operators: int, joined: list[int]) -> None:
+    model = pair(tiny_llama().to(base))
     with torch.autocast("cpu", dtype=torch.bfloat16):
         expected = gradients(model, batch())
         fuse_adapters(model)
         compile_layers(model)
         assert_same(model, batch(), expected, 5e-2)
+    assert max(joined) == operators
 
 
 def test_switching_the_auxiliary_off_is_seen() -> None:
