@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import logging
 import re
+import warnings
 from pathlib import Path
 from typing import Any
 
 import pytest
 from transformers import TrainingArguments
 
+from bilora import compiled
 from tests.tiny import as_batch, examples, tiny_llama
 
 README = Path(__file__).parents[2] / "README.md"
@@ -25,7 +28,7 @@ def test_snippets_train_export_and_measure(tmp_path: Path, monkeypatch: pytest.M
         "dataset": examples(),
         "collator": as_batch,
     }
-    trainer, loop, measurement = SNIPPETS
+    trainer, loop, measurement, fast = SNIPPETS
     exec(trainer, names)
     assert Path("adapter/adapter_model.safetensors").is_file()
     assert not Path("adapter/auxiliary").exists()
@@ -34,3 +37,10 @@ def test_snippets_train_export_and_measure(tmp_path: Path, monkeypatch: pytest.M
     assert names["method"].cost.gradients == 3
     exec(measurement, names)
     assert names["flatness"].spaces["full"].top[0].value > names["flatness"].spaces["full"].bottom[0].value
+    # Making kernels takes a minute; the tracer looks at `.grad` of whatever it is given.
+    monkeypatch.setattr(compiled, "BACKEND", "aot_eager")
+    logging.getLogger("torch.__trace").disabled = True
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "The .grad attribute of a Tensor that is not a leaf", UserWarning)
+        exec(fast, names)
+    assert names["method"].cost.gradients == 6
