@@ -22,10 +22,12 @@ import torch
 from peft import LoraConfig
 from rich.console import Console
 from rich.table import Table
+from torch import nn
 from transformers import AutoModelForCausalLM
 from transformers.utils import logging as transformers_logging
 
 from benchmarks import parsing
+from benchmarks.curvature.options import read_device, read_flags, read_out
 from benchmarks.environment import environment
 from benchmarks.errors import UsageError, nearest
 from benchmarks.model_shapes import SHAPES, ModelShape, language_batch
@@ -54,8 +56,9 @@ def subject(
     dtype = torch.bfloat16 if device.type == "cuda" else torch.float32
     if model in SHAPES:
         shape = SHAPES[model]
+        empty = shape.empty(dtype, layers=layers)
         for size in shapes:
-            _refuse_too_large(model, shape, dtype, size, rank, layers, device)
+            _refuse_too_large(model, shape, empty, size, rank, device)
         return Subject(
             name=model if layers is None else f"{model}, {layers} layers",
             base=shape.on(device, dtype, layers=layers),
@@ -77,16 +80,10 @@ def subject(
 
 
 def _refuse_too_large(
-    name: str,
-    shape: ModelShape,
-    dtype: torch.dtype,
-    size: Shape,
-    rank: int,
-    layers: int | None,
-    device: torch.device,
+    name: str, shape: ModelShape, empty: nn.Module, size: Shape, rank: int, device: torch.device
 ) -> None:
     batch = shape.batch(*size, torch.Generator())
-    needed = needed_bytes(shape.empty(dtype, layers=layers), batch, rank=rank, adapted=shape.target_modules)
+    needed = needed_bytes(empty, batch, rank=rank, adapted=shape.target_modules)
     available = available_bytes(device)
     if needed > available:
         raise UsageError(
@@ -150,7 +147,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     console = Console()
     try:
         options = parser.parse_args(arguments)
-        values = _read(options)
+        values, out = _read(options), read_out(options)
         device: torch.device = values["device"]
         timed = subject(
             options.model,
@@ -165,7 +162,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             known_costs.append(cost)
             outcome = f"{cost.step_ms:.1f} ms" if cost.step_ms is not None else f"failed: {cost.error}"
             console.print(f"{cost.shape} {cost.method} ({cost.path}): {outcome}", highlight=False)
-            _write(options.out, known_costs, device)
+            _write(out, known_costs, device)
 
         costs = measure(timed, show=show, **values)
     except UsageError as error:
@@ -176,13 +173,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if not console.is_terminal:
         console.width = max(console.width, 200)
     console.print(table(costs, published_ratios(options.model), source))
-    _write(options.out, costs, device)
+    _write(out, costs, device)
     return 0
 
 
-def _write(out: str | None, costs: Sequence[StepCost], device: torch.device) -> None:
+def _write(out: Path | None, costs: Sequence[StepCost], device: torch.device) -> None:
     if out:
-        write_json(Path(out), {"environment": environment(device), "records": [asdict(cost) for cost in costs]})
+        write_json(out, {"environment": environment(device), "records": [asdict(cost) for cost in costs]})
 
 
 def _read(options: argparse.Namespace) -> dict[str, Any]:
@@ -193,21 +190,18 @@ def _read(options: argparse.Namespace) -> dict[str, Any]:
         "rounds": parsing.integer(minimum=2 * BLOCK),
         "warm_up": parsing.integer(minimum=0),
         "rank": parsing.integer(minimum=1),
-        "device": parsing.choice("auto", "cpu", "cuda"),
     }
-    values: dict[str, Any] = {}
-    for name, reader in readers.items():
-        values[name] = _checked(name, getattr(options, name), reader)
+    if options.paths != "auto":
+        readers["paths"] = parsing.names
+    if options.layers != "all":
+        readers["layers"] = parsing.integer(minimum=1)
+    device = read_device(options)
+    cuda = device.type == "cuda"
+    defaults: dict[str, Any] = {"device": device, "paths": (STOCK, GRAPHED) if cuda else (STOCK, FUSED), "layers": None}
+    values = defaults | read_flags(options, readers)
     for method in values["methods"]:
         if method not in method_names():
             raise UsageError(f"--methods: unknown method {method!r}{nearest(method, method_names())}")
-    available = torch.cuda.is_available()
-    if values["device"] == "cuda" and not available:
-        raise UsageError("--device: found 'cuda', but PyTorch sees no CUDA device; expected auto or cpu here")
-    cuda = available and values["device"] != "cpu"
-    values["device"] = torch.device("cuda" if cuda else "cpu")
-    default_paths = (STOCK, GRAPHED) if cuda else (STOCK, FUSED)
-    values["paths"] = default_paths if options.paths == "auto" else _checked("paths", options.paths, parsing.names)
     for path in values["paths"]:
         if path not in PATHS:
             raise UsageError(f"--paths: unknown path {path!r}; expected {', '.join(PATHS[:-1])} or {PATHS[-1]}")
@@ -221,23 +215,9 @@ def _read(options: argparse.Namespace) -> dict[str, Any]:
         )
     if values["rounds"] % BLOCK:
         raise UsageError(f"--rounds: found {values['rounds']}; expected a multiple of {BLOCK}, the length of a block")
-    values["layers"] = None
-    if options.layers != "all":
-        values["layers"] = _checked("layers", options.layers, parsing.integer(minimum=1))
     values["shapes"] = [_shape(part) for part in options.shapes.split(",")]
     _check_model(options.model, values)
-    if options.out and Path(options.out).is_dir():
-        raise UsageError(f"--out: {options.out} is a folder; expected the name of a file")
-    if options.out and not Path(options.out).absolute().parent.is_dir():
-        raise UsageError(f"--out: the folder of {options.out} does not exist; create it, or choose another")
     return values
-
-
-def _checked(name: str, raw: str, reader: parsing.Reader) -> Any:
-    try:
-        return reader(raw)
-    except ValueError as error:
-        raise UsageError(f"--{name.replace('_', '-')}: found {raw!r}; expected {error}") from None
 
 
 def _shape(raw: str) -> Shape:

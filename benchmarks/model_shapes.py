@@ -20,12 +20,12 @@ from torch.nn import functional
 from transformers import (
     AutoModelForCausalLM,
     AutoModelForSeq2SeqLM,
-    LlamaConfig,
     PretrainedConfig,
     Qwen2Config,
     T5Config,
 )
 
+from benchmarks.curvature.shapes import LlamaShape
 from benchmarks.errors import UsageError
 
 Batch = dict[str, Tensor]
@@ -38,7 +38,6 @@ class ModelShape:
     """A model without its weights.
 
     Attributes:
-        summary: What it is, in a few words.
         block: Class of the layers it repeats.
         layers: How many there are; of an encoder-decoder in each of the two, of the UNet in its deepest blocks.
         build: `build(dtype, layers)` makes the model with random weights on the current default device; with only so
@@ -49,7 +48,6 @@ class ModelShape:
         published: Tables of the Bi-LoRA paper that print step times of this model.
     """
 
-    summary: str
     block: str
     layers: int
     build: Build
@@ -94,10 +92,6 @@ class DenoisingLoss(nn.Module):
             sample, timestep, encoder_hidden_states=text, added_cond_kwargs={"text_embeds": pooled, "time_ids": times}
         ).sample
         return SimpleNamespace(loss=functional.mse_loss(found.float(), noise.float()))
-
-
-def _llama(**sizes: Any) -> Build:
-    return _transformer(AutoModelForCausalLM, LlamaConfig(max_position_embeddings=8192, use_cache=False, **sizes))
 
 
 def _transformer(family: Any, config: PretrainedConfig) -> Build:
@@ -163,11 +157,10 @@ def _latents(rows: int, tokens: int, generator: torch.Generator) -> Batch:
 
 SHAPES: dict[str, ModelShape] = {
     "llama-2-7b": ModelShape(
-        summary="Llama 2 7B",
         block="LlamaDecoderLayer",
         layers=32,
-        build=_llama(
-            vocab_size=32000, hidden_size=4096, intermediate_size=11008, num_hidden_layers=32, num_attention_heads=32
+        build=_transformer(
+            AutoModelForCausalLM, LlamaShape(intermediate=11008, kv_heads=32, vocabulary=32000).config()
         ),
         batch=language_batch(32000),
         target_modules=_LLAMA_LAYERS,
@@ -175,24 +168,15 @@ SHAPES: dict[str, ModelShape] = {
         published=("A16",),
     ),
     "llama-3.1-8b": ModelShape(
-        summary="Llama 3.1 8B",
         block="LlamaDecoderLayer",
         layers=32,
-        build=_llama(
-            vocab_size=128256,
-            hidden_size=4096,
-            intermediate_size=14336,
-            num_hidden_layers=32,
-            num_attention_heads=32,
-            num_key_value_heads=8,
-        ),
+        build=_transformer(AutoModelForCausalLM, LlamaShape().config()),
         batch=language_batch(128256),
         target_modules=_LLAMA_LAYERS,
         task_type="CAUSAL_LM",
         published=("7", "A17"),
     ),
     "qwen2.5-14b": ModelShape(
-        summary="Qwen2.5 14B",
         block="Qwen2DecoderLayer",
         layers=48,
         build=_transformer(
@@ -212,8 +196,8 @@ SHAPES: dict[str, ModelShape] = {
         task_type="CAUSAL_LM",
         published=("A18",),
     ),
+    # The one of 2020, with as many target tokens as source tokens.
     "t5-base": ModelShape(
-        summary="T5-base (2020), as many target tokens as source tokens",
         block="T5Block",
         layers=12,
         build=_transformer(
@@ -235,7 +219,6 @@ SHAPES: dict[str, ModelShape] = {
         published=("A14", "A15"),
     ),
     "sdxl-unet": ModelShape(
-        summary="the UNet of SDXL, on square latents",
         block="BasicTransformerBlock",
         layers=10,
         build=_sdxl,

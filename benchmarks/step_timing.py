@@ -32,9 +32,9 @@ STOCK, FUSED, COMPILED, GRAPHED = "stock", "fused", "compiled", "graphed"
 PATHS = (STOCK, FUSED, COMPILED, GRAPHED)
 
 
-def sharing_weights(base: nn.Module) -> nn.Module:
-    """Return a copy of a model that holds the same weights, set up for training."""
-    copied: Any = copy.deepcopy(base, {id(p): p for p in base.parameters()})
+def training_copy(base: nn.Module, *, share_weights: bool = True) -> nn.Module:
+    """Return a copy of a model set up for training, with the same weights or with its own."""
+    copied: Any = copy.deepcopy(base, {id(p): p for p in base.parameters()} if share_weights else None)
     if hasattr(copied, "config"):
         copied.config.use_cache = False
     return cast("nn.Module", copied)
@@ -48,7 +48,7 @@ def stock_step(base: nn.Module, config: LoraConfig, *, compiled: bool = False) -
         config: The adapter.
         compiled: Whether layers are compiled and adapters of the base's type, the fastest PEFT has to offer.
     """
-    model: Any = get_peft_model(sharing_weights(base), config, autocast_adapter_dtype=not compiled).train()
+    model: Any = get_peft_model(training_copy(base), config, autocast_adapter_dtype=not compiled).train()
     if compiled:
         allow_several_kinds()
         for layer in repeated_layers(model):
@@ -73,7 +73,7 @@ def floor_step(base: nn.Module, *, blocks: Sequence[str] = (), compiled: bool = 
         blocks: Classes of its repeated layers, where they are not marked.
         compiled: Whether they are compiled.
     """
-    model: Any = sharing_weights(base).train().requires_grad_(False)
+    model: Any = training_copy(base).train().requires_grad_(False)
     if compiled:
         allow_several_kinds()
         for layer in [m for m in model.modules() if type(m).__name__ in blocks] or repeated_layers(model):
@@ -102,9 +102,9 @@ def method_step(base: nn.Module, config: LoraConfig, *, method: str, path: str, 
     """
     chosen = METHODS[method]
     if chosen.trains_all_weights:
-        model, attached = attach(copy.deepcopy(base), method=method)
+        model, attached = attach(training_copy(base, share_weights=False), method=method)
     else:
-        model, attached = attach(sharing_weights(base), config, method=method, fused=path != STOCK)
+        model, attached = attach(training_copy(base), config, method=method, fused=path != STOCK)
     model.train()
     if path in (COMPILED, GRAPHED):
         compile_layers(model)

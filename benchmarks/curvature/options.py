@@ -65,6 +65,8 @@ def read_out(options: argparse.Namespace) -> Path | None:
     """Return the output file, whose folder must exist."""
     if options.out is None:
         return None
+    if Path(options.out).is_dir():
+        raise UsageError(f"--out: {options.out} is a folder; expected the name of a file")
     if not Path(options.out).absolute().parent.is_dir():
         raise UsageError(f"--out: the folder of {options.out} does not exist; create it, or choose another")
     return Path(options.out)

@@ -35,23 +35,26 @@ class LlamaShape:
     kv_heads: int = 8
     vocabulary: int = 128256
 
+    def config(self) -> LlamaConfig:
+        """Return the shape as transformers builds it; weights start from N(0, 0.02^2)."""
+        return LlamaConfig(
+            vocab_size=self.vocabulary,
+            hidden_size=self.hidden,
+            intermediate_size=self.intermediate,
+            num_hidden_layers=self.layers,
+            num_attention_heads=self.heads,
+            num_key_value_heads=self.kv_heads,
+            max_position_embeddings=8192,
+            initializer_range=0.02,
+            use_cache=False,
+        )
+
 
 def random_llama(shape: LlamaShape, *, device: torch.device, dtype: torch.dtype, seed: int = 0) -> nn.Module:
     """Return a Llama with weights drawn from N(0, 0.02^2) on the device."""
-    config = LlamaConfig(
-        vocab_size=shape.vocabulary,
-        hidden_size=shape.hidden,
-        intermediate_size=shape.intermediate,
-        num_hidden_layers=shape.layers,
-        num_attention_heads=shape.heads,
-        num_key_value_heads=shape.kv_heads,
-        max_position_embeddings=8192,
-        initializer_range=0.02,
-        use_cache=False,
-    )
     torch.manual_seed(seed)
     with device:
-        model: nn.Module = AutoModelForCausalLM.from_config(config, dtype=dtype)
+        model: nn.Module = AutoModelForCausalLM.from_config(shape.config(), dtype=dtype)
     return model.eval()
 
 

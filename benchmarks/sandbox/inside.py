@@ -8,7 +8,6 @@ program. Nothing of the old file system is left to open, so modules that were no
 
 import contextlib
 import ctypes
-import gc
 import importlib
 import json
 import os
@@ -125,8 +124,7 @@ def main() -> None:
     set_limits(request["limits"])
     # Before anything the program may have done to these names.
     write, dumps, leave = os.write, json.dumps, os._exit
-    os.write(answer, b"isolated\n")
-    gc.collect()
+    write(answer, b"isolated\n")
     result = run(request)
     with contextlib.suppress(BaseException):
         data = dumps(result).encode()
