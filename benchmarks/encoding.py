@@ -7,6 +7,7 @@ base that was pretrained with a start token needs it.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -43,14 +44,16 @@ class PaddedBatch:
 
     Args:
         pad_id: Token that fills the rows; it is masked out of attention and loss.
+        multiple: Lengths are multiples of this, so that there are fewer of them.
     """
 
-    def __init__(self, pad_id: int) -> None:
+    def __init__(self, pad_id: int, *, multiple: int = 1) -> None:
         self.pad_id = pad_id
+        self.multiple = multiple
 
     def __call__(self, rows: Sequence[Row]) -> dict[str, Tensor]:
-        """Return `input_ids`, `attention_mask` and `labels`, each (len(rows), longest row)."""
-        longest = max(len(row["input_ids"]) for row in rows)
+        """Return `input_ids`, `attention_mask` and `labels`, each (len(rows), longest row, rounded up)."""
+        longest = math.ceil(max(len(row["input_ids"]) for row in rows) / self.multiple) * self.multiple
 
         def padded(values: list[int], filler: int) -> list[int]:
             return values + [filler] * (longest - len(values))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from benchmarks.models import fingerprint, locate_model
 from benchmarks.settings import CompareSettings
 from benchmarks.spec import RunSpec
 from benchmarks.tasks import Task, create_task
+from bilora.methods import METHODS
 
 
 def plan_runs(settings: CompareSettings) -> tuple[list[RunSpec], Path]:
@@ -32,6 +34,7 @@ def plan_runs(settings: CompareSettings) -> tuple[list[RunSpec], Path]:
             f"--baseline: {settings.baseline!r} is not among --methods {','.join(settings.methods)}; add it, or "
             "name one of them"
         )
+    _check_graphs(settings, choices)
     tasks = [create_task(name) for name in settings.tasks]
     for task in tasks:
         task.check()
@@ -79,7 +82,22 @@ def _spec(settings: CompareSettings, choice: MethodChoice, task: Task, seed: int
         test_examples=settings.test_examples,
         measurement=_measurement(settings),
         device=_device(settings),
+        cuda_graphs=settings.cuda_graphs,
     )
+
+
+def _check_graphs(settings: CompareSettings, choices: Sequence[MethodChoice]) -> None:
+    """Refuse CUDA graphs where not all methods can have them: their times would not be comparable."""
+    if not settings.cuda_graphs:
+        return
+    if _device(settings) != "cuda":
+        raise UsageError("--cuda-graphs: found true, and the runs are on the cpu; they need --device cuda")
+    changing = [choice.label for choice in choices if not METHODS[choice.method].replayable]
+    if changing:
+        raise UsageError(
+            f"--cuda-graphs: passes of {', '.join(changing)} change from step to step and cannot be replayed; leave "
+            "these methods out, or the flag off"
+        )
 
 
 def _measurement(settings: CompareSettings) -> dict[str, Any] | None:

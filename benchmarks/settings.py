@@ -108,6 +108,12 @@ class CompareSettings:
     ascent_steps: int = setting(10, parsing.integer(minimum=1), "steps of projected ascent for the worst case")
     max_products: int = setting(60, parsing.integer(minimum=1), "Hessian products per space at most")
     device: str = setting("auto", parsing.choice("auto", "cpu", "cuda"), "auto, cpu or cuda", metavar="NAME")
+    cuda_graphs: bool = setting(
+        False,
+        parsing.switch,
+        "replay forward and backward passes as CUDA graphs: faster where a GPU waits for Python, as with small models",
+        metavar="true|false",
+    )
     threads: int | None = setting(
         None, parsing.optional(parsing.integer(minimum=1)), "CPU threads; none: as torch chooses"
     )

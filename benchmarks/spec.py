@@ -42,6 +42,7 @@ class RunSpec:
         test_examples: Test examples scored; None takes all.
         measurement: Settings of the sharpness measurement, or None for none.
         device: Type of device, "cpu" or "cuda".
+        cuda_graphs: Whether passes are replayed as CUDA graphs.
     """
 
     method: str
@@ -68,6 +69,7 @@ class RunSpec:
     test_examples: int | None
     measurement: dict[str, Any] | None
     device: str
+    cuda_graphs: bool = False
     software: str = f"bilora {version('bilora')}"
 
     def as_dict(self) -> dict[str, Any]:
@@ -84,6 +86,8 @@ class RunSpec:
         """Readable names, then 12 hex digits of the SHA-256 over everything but the model's name."""
         content = self.as_dict()
         del content["model"]  # the fingerprint stands for it, wherever the folder lies
+        if not self.cuda_graphs:
+            del content["cuda_graphs"]  # runs that were finished before there was a choice keep their keys
         canonical = json.dumps(content, sort_keys=True, allow_nan=False)
         digest = hashlib.sha256(canonical.encode()).hexdigest()[:12]
         return f"{self.task}-{self.label}-seed{self.seed}-{digest}"

@@ -19,6 +19,7 @@ from benchmarks.environment import synchronize
 from bilora import attach, build_optimizer
 from bilora.compiled import allow_several_kinds, compile_layers, repeated_layers
 from bilora.example_losses import example_losses
+from bilora.flat import FlatAdamW
 from bilora.graphed import GraphedBackward
 from bilora.methods import METHODS
 
@@ -109,7 +110,9 @@ def method_step(base: nn.Module, config: LoraConfig, *, method: str, path: str, 
     if path in (COMPILED, GRAPHED):
         compile_layers(model)
     graphed = GraphedBackward(model) if path == GRAPHED else None
-    optimizer = build_optimizer(attached, lr=1e-4, fused=True, total_steps=steps)
+    # Gradients that come in one piece are best met by an optimizer that works in one.
+    kind = FlatAdamW if path == GRAPHED else torch.optim.AdamW
+    optimizer = build_optimizer(attached, lr=1e-4, optimizer_class=kind, fused=True, total_steps=steps)
 
     def step(batch: Batch) -> None:
         def forward_backward(kept: Tensor | None = None) -> Tensor | tuple[Tensor, Tensor]:

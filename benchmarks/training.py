@@ -27,6 +27,7 @@ from benchmarks.environment import synchronize
 from benchmarks.progress import Update
 from benchmarks.spec import RunSpec
 from bilora import Method, SharpnessTrainer, create_method
+from bilora.graphed import GraphedBackward
 from bilora.variants import VARIANTS, create_variant
 
 # Losses are logged this often over a run: enough for a curve, rare enough not to wait for a GPU each step.
@@ -36,6 +37,8 @@ _REFERENCES = 15
 # LoRA-GA's official code starts from the gradient of 64 batches of two examples.
 _START_EXAMPLES = 128
 EVALUATION_BATCH = 64
+# With CUDA graphs each length is recorded once.
+_LENGTHS = 16
 
 
 class TrainingDiverged(RuntimeError):
@@ -149,8 +152,9 @@ def train(
         model if method.trains_all_weights else _with_adapter(spec, model, train_rows, pad_id),
         _arguments(spec, folder),
         method=method,
+        cuda_graphs=spec.cuda_graphs,
         train_dataset=list(train_rows),
-        data_collator=PaddedBatch(pad_id),
+        data_collator=PaddedBatch(pad_id, multiple=_LENGTHS if spec.cuda_graphs else 1),
     )
     count = spec.evaluation_examples
     evaluations = {
@@ -158,10 +162,17 @@ def train(
         for name, rows in (("validation_loss", validation_rows), ("train_eval_loss", train_rows))
     }
     reference_batch = PaddedBatch(pad_id)(train_rows[: spec.micro_batch_size])
+    plain_gradient = GraphedBackward(trainer.model) if spec.cuda_graphs else None
     recorder = _Recorder(
         method,
         evaluations,
-        partial(_plain_gradient_seconds, method, reference_batch, passes=spec.batch_size // spec.micro_batch_size),
+        partial(
+            _plain_gradient_seconds,
+            method,
+            reference_batch,
+            passes=spec.batch_size // spec.micro_batch_size,
+            graphed=plain_gradient,
+        ),
         steps=spec.steps,
         evaluate_every=math.ceil(spec.steps / spec.evaluations) if spec.evaluations else 0,
         update=update,
@@ -194,18 +205,33 @@ def _with_adapter(spec: RunSpec, model: Any, rows: Sequence[Row], pad_id: int) -
     return variant.attach(model)
 
 
-def _plain_gradient_seconds(method: Method, batch: dict[str, torch.Tensor], *, passes: int) -> float:
+def _plain_gradient_seconds(
+    method: Method, batch: dict[str, torch.Tensor], *, passes: int, graphed: GraphedBackward | None
+) -> float:
     """Time `passes` forward and backward passes of the exported model; gradients and generators are left alone."""
     device = next(method.model.parameters()).device
     inputs = {name: values.to(device) for name, values in batch.items()}
     with method.evaluation(), torch.random.fork_rng():
         parameters = method.weights.parameters
+        kept = [p.grad for p in parameters]
+
+        def take() -> None:
+            if graphed is None:
+                torch.autograd.grad(method.model(**inputs).loss, parameters, allow_unused=True)
+            else:
+                graphed(inputs)
+
+        if graphed is not None:
+            take()  # recorded, if it is the first
         synchronize(device)
         started = time.perf_counter()
         for _ in range(passes):
-            torch.autograd.grad(method.model(**inputs).loss, parameters, allow_unused=True)
+            take()
         synchronize(device)
-        return time.perf_counter() - started
+        seconds = time.perf_counter() - started
+        for parameter, gradient in zip(parameters, kept, strict=True):
+            parameter.grad = gradient
+        return seconds
 
 
 def _arguments(spec: RunSpec, folder: Path) -> Any:

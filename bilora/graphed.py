@@ -2,9 +2,10 @@
 
 With short rows a GPU finishes kernels faster than Python launches them: a LoRA step on an 8B model takes thousands. A
 CUDA graph is recorded once for each shape and launched as a whole. It reads the live weights, so that optimizer steps,
-projections and perturbations in place are seen by the next replay, and its gradients come out as one buffer, of which
-every parameter's `.grad` is a view. What Python decides in a forward pass is decided when it is recorded: a model must
-depend on nothing but its weights, its batch and CUDA's own random numbers, which `Method.replayable` says of a method.
+projections and perturbations in place are seen by the next replay, and its gradients come out as one buffer, in the
+order in which the parameters lie in memory, of which every parameter's `.grad` is a view. What Python decides in a
+forward pass is decided when it is recorded: a model must depend on nothing but its weights, its batch and CUDA's own
+random numbers, which `Method.replayable` says of a method.
 """
 
 from __future__ import annotations
@@ -39,6 +40,27 @@ class _Recording:
     loss: Tensor
     #: For each type the gradients of these parameters, one after the other.
     gradients: list[tuple[list[nn.Parameter], Tensor]]
+    #: Whether it may be launched in vain: it writes to none of the model's buffers.
+    repeatable: bool
+
+    def launch(self, batch: dict[str, Tensor]) -> Callable[[], None]:
+        """Start the pass of a batch; the function returned takes back what it did to the generator."""
+        device = self.loss.device
+        before = torch.cuda.get_rng_state(device)
+        for name, value in batch.items():
+            self.inputs[name].copy_(value)
+        self.graph.replay()
+        return lambda: torch.cuda.set_rng_state(before, device)
+
+
+@dataclass(frozen=True)
+class _Structure:
+    adapters: Hashable
+    parameters: list[nn.Parameter]
+    attributes: list[dict[str, Any]]
+    adapted: list[Any]
+    scalings: list[dict[str, float]]
+    factors: list[Any]
 
 
 class GraphedBackward:
@@ -46,23 +68,28 @@ class GraphedBackward:
 
     Args:
         model: On a CUDA device, in training mode; elsewhere passes run as they would without graphs.
-        loss: `loss(batch)` -> scalar; None takes `model(**batch).loss`.
+        forward_backward: `forward_backward(batch)` runs both passes and returns the loss, detached; None takes
+            `model(**batch).loss` and its `backward()`.
         limit: Shapes that are recorded at most; batches of further shapes run as they would without graphs. Each
             keeps its inputs, and they share memory for everything else.
 
     Gradients are added to `.grad` as backward passes do. A recording belongs to shapes and types of the batch, to the
     values of what in it is no tensor, to the parameters that require a gradient, to the mode of every module, to
-    autocast, and to which adapters are active, merged and scaled. What `loss` trains must be the model's, modules must
+    autocast, and to which adapters are active, merged and scaled. What is trained must be the model's, modules must
     not be exchanged, and weights must stay where they are: assigning to `.data` is not seen. Batches that hold anything
     but tensors, numbers and strings are not recorded.
     """
 
-    def __init__(self, model: nn.Module, *, loss: Callable[[Batch], Tensor] | None = None, limit: int = 16) -> None:
+    def __init__(
+        self, model: nn.Module, *, forward_backward: Callable[[Batch], Tensor] | None = None, limit: int = 16
+    ) -> None:
         self.model = model
         self.limit = limit
-        self._loss = loss if loss is not None else lambda batch: cast("Any", model)(**batch).loss
-        self._structure: tuple[Hashable, list[nn.Parameter], list[nn.Module], list[Any]] | None = None
+        self._eager = self._plain if forward_backward is None else forward_backward
+        self._structure: _Structure | None = None
         self._recordings: dict[Hashable, _Recording] = {}
+        #: For each kind of batch the state of the model and the recording that were met last.
+        self._latest: dict[Hashable, tuple[Hashable, _Recording]] = {}
         self._pool: Any = None
 
     def __call__(self, batch: Batch) -> Tensor:
@@ -73,20 +100,30 @@ class GraphedBackward:
         """
         tensors = {name: value for name, value in batch.items() if isinstance(value, Tensor)}
         others = {name: value for name, value in batch.items() if name not in tensors}
-        state, trained = self._state()
-        recordable = trained and all(t.is_cuda for t in [*trained, *tensors.values()])
-        if not recordable or not all(isinstance(value, _PLAIN) for value in others.values()):
-            return self._eager(batch)
         shapes = tuple((name, value.shape, value.dtype, value.requires_grad) for name, value in tensors.items())
-        key: Hashable = (shapes, tuple(others.items()), state)
-        if key not in self._recordings:
-            if len(self._recordings) >= self.limit:
+        if not all(isinstance(value, _PLAIN) for value in others.values()):
+            return self._eager(batch)
+        asked: Hashable = (shapes, tuple(others.items()))
+        # Looking through thousands of modules takes milliseconds in which the device would wait. So the recording that
+        # served such a batch last is launched first, and dropped if it was not the right one.
+        guess = self._latest.get(asked)
+        launched = guess[1].launch(tensors) if guess is not None and guess[1].repeatable else None
+        state, trained = self._state()
+        if guess is None or guess[0] != state:
+            if launched is not None:
+                launched()
+            if not trained or not all(t.is_cuda for t in [*trained, *tensors.values()]):
                 return self._eager(batch)
-            self._recordings[key] = self._record(batch, tensors, trained)
-        recording = self._recordings[key]
-        for name, value in tensors.items():
-            recording.inputs[name].copy_(value)
-        recording.graph.replay()
+            key: Hashable = (asked, state)
+            if key not in self._recordings:
+                if len(self._recordings) >= self.limit:
+                    return self._eager(batch)
+                self._recordings[key] = self._record(batch, tensors, trained)
+            guess = self._latest[asked] = (state, self._recordings[key])
+            launched = None
+        recording = guess[1]
+        if launched is None:
+            recording.launch(tensors)
         for parameters, flat in recording.gradients:
             # A copy, since the next replay writes over the buffer while these may still be in use.
             _add_gradients(parameters, flat.clone())
@@ -96,33 +133,37 @@ class GraphedBackward:
         """Return what a pass depends on besides its batch and the weights' values, and the parameters it trains."""
         model: Any = self.model
         adapters = (tuple(model.peft_config), tuple(model.active_adapters)) if isinstance(model, PeftModel) else ()
-        if self._structure is None or self._structure[0] != adapters:
+        if self._structure is None or self._structure.adapters != adapters:
             # Walking through thousands of modules takes longer than some passes; adapters come and go by name.
             modules = list(model.modules())
             adapted = [m for m in modules if isinstance(m, BaseTunerLayer)]
-            self._structure = (adapters, list(model.parameters()), modules, adapted)
-        _, parameters, modules, adapted = self._structure
-        trained = [p for p in parameters if p.requires_grad]
-        switches = tuple(
-            (
-                layer.disable_adapters,
-                tuple(layer.merged_adapters),
-                tuple(getattr(layer, "scaling", {}).values()),
-                tuple(factors.active for factors in getattr(layer, "_auxiliary", ())),
-            )
-            for layer in adapted
-        )
-        autocast = (torch.is_autocast_enabled("cuda"), torch.get_autocast_dtype("cuda"))
-        return (adapters, autocast, tuple(map(id, trained)), tuple(m.training for m in modules), switches), trained
+            scalings = [m.scaling for m in adapted if hasattr(m, "scaling")]
+            factors = [f for m in adapted for f in getattr(m, "_auxiliary", ())]
+            attributes = [vars(m) for m in modules]
+            self._structure = _Structure(adapters, list(model.parameters()), attributes, adapted, scalings, factors)
+        found = self._structure
+        trained = [p for p in found.parameters if p.requires_grad]
+        state: list[Any] = [adapters, torch.is_autocast_enabled("cuda"), torch.get_autocast_dtype("cuda")]
+        state += map(id, trained)
+        state.append(len(trained))
+        state += [attributes["training"] for attributes in found.attributes]
+        for layer in found.adapted:
+            state += (layer.disable_adapters, *layer.merged_adapters)
+        for scaling in found.scalings:
+            state += scaling.values()
+        state += [factors.active for factors in found.factors]
+        return tuple(state), trained
 
-    def _eager(self, batch: Batch) -> Tensor:
-        loss = self._loss(batch)
+    def _plain(self, batch: Batch) -> Tensor:
+        loss: Any = cast("Any", self.model)(**batch).loss
         loss.backward()
-        return loss.detach()
+        detached: Tensor = loss.detach()
+        return detached
 
     def _record(self, batch: Batch, tensors: dict[str, Tensor], trained: list[nn.Parameter]) -> _Recording:
         inputs = {name: value.clone() for name, value in tensors.items()}
         before = [p.grad for p in trained]
+        buffers = [(buffer, buffer._version) for buffer in self.model.buffers()]
         device = trained[0].device
         try:
             stream: Any = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
@@ -149,7 +190,8 @@ class GraphedBackward:
         finally:
             for parameter, gradient in zip(trained, before, strict=True):
                 parameter.grad = gradient
-        return _Recording(graph, inputs, loss, gradients)
+        repeatable = all(buffer._version == version for buffer, version in buffers)
+        return _Recording(graph, inputs, loss, gradients, repeatable)
 
 
 @contextmanager
@@ -189,7 +231,8 @@ def _forget(parameters: Iterable[nn.Parameter]) -> None:
 
 def _flat_gradients(parameters: list[nn.Parameter]) -> list[tuple[list[nn.Parameter], Tensor]]:
     reached: dict[torch.dtype, list[nn.Parameter]] = {}
-    for parameter in parameters:
+    # As the parameters lie in memory, so that gradients of parameters in one piece are in one piece too.
+    for parameter in sorted(parameters, key=lambda p: p.data_ptr()):
         if parameter.grad is not None:
             reached.setdefault(parameter.grad.dtype, []).append(parameter)
     return [(held, torch.cat([p.grad.flatten() for p in held if p.grad is not None])) for held in reached.values()]

@@ -20,6 +20,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
+from bilora.flat import in_one_piece
 from bilora.methods.auxiliary import AuxiliaryMethod, AuxiliaryOptions
 from bilora.methods.options import MethodError, boolean, nonnegative, one_of, option, optional
 
@@ -103,7 +104,10 @@ class BiLora(AuxiliaryMethod):
         outside = norms > rho
         shrunk = (rho * (1.0 - _MARGIN) / norms.where(outside, torch.ones_like(norms))).sqrt()
         factors = shrunk.where(outside, torch.ones_like(norms)).to(self.pair.auxiliary[0].A.dtype)
-        if factors.dim() == 0:
+        vector = in_one_piece(self.auxiliary_parameters())
+        if factors.dim() == 0 and vector is not None:
+            vector.mul_(factors)
+        elif factors.dim() == 0:
             torch._foreach_mul_(self.auxiliary_parameters(), factors)
         else:
             torch._foreach_mul_(self.auxiliary_parameters(), [f for f in factors.unbind() for _ in range(2)])

@@ -45,3 +45,12 @@ def test_padding_is_ignored_in_all_three() -> None:
     assert batch["input_ids"].tolist() == [[1, 2], [3, 9]]
     assert batch["attention_mask"].tolist() == [[1, 1], [1, 0]]
     assert batch["labels"].tolist() == [[1, 2], [3, IGNORED_LABEL]]
+
+
+def test_lengths_can_be_rounded_up() -> None:
+    rows = [{"input_ids": [1, 2, 3], "labels": [1, 2, 3]}]
+    rounded = PaddedBatch(pad_id=9, multiple=4)(rows)
+    assert rounded["input_ids"].tolist() == [[1, 2, 3, 9]]
+    assert rounded["attention_mask"].tolist() == [[1, 1, 1, 0]]
+    assert rounded["labels"].tolist() == [[1, 2, 3, IGNORED_LABEL]]
+    assert PaddedBatch(pad_id=9, multiple=3)(rows)["input_ids"].shape == (1, 3)

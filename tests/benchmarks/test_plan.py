@@ -61,6 +61,7 @@ def test_defaults_of_a_method_are_part_of_its_key() -> None:
         ({"options": {"lorasam": {"rho": 1}}}, "--options: method 'lorasam' is not compared, did you mean 'lora-sam'?"),
         ({"baseline": "bilora", "methods": ("lora",)}, "--baseline: 'bilora' is not among --methods lora"),
         ({"batch_size": 6, "micro_batch_size": 4}, "--micro-batch-size: 4 does not divide the batch size 6"),
+        ({"cuda_graphs": True, "device": "cpu"}, "--cuda-graphs: found true, and the runs are on the cpu"),
     ],
 )
 def test_what_cannot_be_run_is_said_before_anything_runs(changes: dict[str, Any], message: str) -> None:
@@ -68,3 +69,10 @@ def test_what_cannot_be_run_is_said_before_anything_runs(changes: dict[str, Any]
         plan_runs(replace(SETTINGS, **changes))
     assert message in str(error.value)
     assert "\n" not in str(error.value)
+
+
+def test_methods_whose_passes_change_have_no_cuda_graphs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("benchmarks.plan._device", lambda settings: "cuda")
+    assert all(spec.cuda_graphs for spec in plan_runs(replace(SETTINGS, cuda_graphs=True))[0])
+    with pytest.raises(UsageError, match=r"--cuda-graphs: passes of flat-lora change"):
+        plan_runs(replace(SETTINGS, cuda_graphs=True, methods=("lora", "flat-lora")))

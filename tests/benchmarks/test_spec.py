@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import hashlib
+import json
 from dataclasses import fields, replace
 from typing import Any
 
@@ -51,6 +53,12 @@ def test_every_field_changes_the_key(name: str) -> None:
 def test_the_place_of_the_model_and_the_order_of_options_do_not() -> None:
     assert replace(SPEC, model="/elsewhere/pocket-llama").key == SPEC.key
     assert replace(SPEC, options={"clip": "global", "rho": 0.05}).key == SPEC.key
+
+
+def test_keys_from_before_there_were_cuda_graphs_are_kept() -> None:
+    content = {name: value for name, value in SPEC.as_dict().items() if name not in ("model", "cuda_graphs")}
+    digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+    assert SPEC.key.endswith(digest[:12])
 
 
 def test_key_is_readable() -> None:

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import pytest
@@ -11,6 +11,7 @@ from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from bilora import attach, build_optimizer
+from bilora.flat import FlatAdamW, in_one_piece
 from bilora.graphed import GraphedBackward, GraphError, masks_without_values
 from bilora.methods import METHODS
 from tests.tiny import as_batch, examples, lora_config, moved_off_zero, tiny_llama, tiny_t5
@@ -153,12 +154,62 @@ def test_replays_equal_passes_and_see_new_weights() -> None:
 
 
 @needs_cuda
+def test_a_model_in_another_state_is_not_met_with_the_old_pass() -> None:
+    torch.manual_seed(0)
+    model, method = attach(tiny_llama().cuda(), lora_config(lora_dropout=0.5), method="bilora")
+    moved_off_zero_on_device(model)
+    batch = {k: v.cuda() for k, v in as_batch(examples(4)).items()}
+    primary = method.weights.parameters
+    found, expected = [], []
+    for run, losses in ((GraphedBackward(model), found), (eager(model), expected)):
+        torch.manual_seed(1)
+        for evaluating in (False, False, True, True, False):
+            model.train(not evaluating)
+            with method.evaluation() if evaluating else nullcontext():
+                model.zero_grad()
+                losses.append((float(run(batch)), primary[1].grad.clone()))
+    for (loss, gradient), (wanted, wanted_gradient) in zip(found, expected, strict=True):
+        # The passes that are thrown away draw no dropout from the generator.
+        assert loss == pytest.approx(wanted, rel=1e-6)
+        torch.testing.assert_close(gradient, wanted_gradient, rtol=1e-5, atol=1e-7)
+    assert found[0] != found[1]
+
+
+@needs_cuda
+def test_gradients_lie_as_the_parameters_do() -> None:
+    model, method = attach(tiny_llama().cuda(), lora_config(), method="bilora")
+    optimizer = build_optimizer(method, lr=1e-3, optimizer_class=FlatAdamW)
+    batch = {k: v.cuda() for k, v in as_batch(examples(4)).items()}
+    graphed = GraphedBackward(model.train())
+    for _ in range(2):
+        method.gradients(lambda: graphed(batch))
+        assert all(in_one_piece([p.grad for p in group["params"]]) is not None for group in optimizer.param_groups)
+        optimizer.step()
+        optimizer.zero_grad()
+
+
+@needs_cuda
 def test_a_pass_that_waits_for_the_device_is_refused() -> None:
     model, _ = attach(tiny_llama().cuda(), lora_config())
     batch = {k: v.cuda() for k, v in as_batch(examples(4)).items()}
-    graphed = GraphedBackward(model.train(), loss=lambda b: model(**b).loss * float(b["input_ids"].sum()))
+
+    def forward_backward(inputs: Any) -> Any:
+        loss = model(**inputs).loss * float(inputs["input_ids"].sum())
+        loss.backward()
+        return loss.detach()
+
+    graphed = GraphedBackward(model.train(), forward_backward=forward_backward)
     with pytest.raises(GraphError, match="leave CUDA graphs off"):
         graphed(batch)
+
+
+def eager(model: Any) -> Callable[[Any], Any]:
+    def run(batch: Any) -> Any:
+        loss = model(**batch).loss
+        loss.backward()
+        return loss.detach()
+
+    return run
 
 
 def moved_off_zero_on_device(model: Any) -> None:

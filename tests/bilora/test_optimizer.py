@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from bilora import build_optimizer
+from bilora.flat import copies_in_one_piece
 from bilora.optimizer import clip_gradients
 from tests.tiny import as_batch, attached, examples
 
@@ -19,6 +20,18 @@ def test_each_group_is_clipped_on_its_own() -> None:
     assert clipped == pytest.approx([1e-3, 1e-3], rel=1e-3)
     means = method.means.pop()
     assert [means["grad_norm"], means["auxiliary_grad_norm"]] == pytest.approx(norms, rel=1e-5)
+
+
+@pytest.mark.parametrize("max_norm", [0.0, 0.5, 100.0])
+def test_gradients_in_one_piece_are_clipped_by_the_same_rule(max_norm: float) -> None:
+    values = [torch.randn(3, 4), torch.randn(5)]
+    whole, apart = ([torch.nn.Parameter(torch.zeros_like(v)) for v in values] for _ in range(2))
+    for held, gradients in ((whole, copies_in_one_piece(values)), (apart, [v.clone() for v in values])):
+        for parameter, gradient in zip(held, gradients, strict=True):
+            parameter.grad = gradient
+    expected = torch.nn.utils.clip_grad_norm_(apart, max_norm or float("inf"))
+    torch.testing.assert_close(clip_gradients(whole, max_norm), expected)
+    torch.testing.assert_close([p.grad for p in whole], [p.grad for p in apart])
 
 
 def test_zero_switches_clipping_off() -> None:
