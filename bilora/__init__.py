@@ -8,6 +8,7 @@ from bilora.adapters import AdapterPair, LoraFactors, lora_factors
 from bilora.attach import attach
 from bilora.compiled import compile_layers
 from bilora.effective import effective_change
+from bilora.flat import FlatAdamW
 from bilora.graphed import GraphedBackward, GraphError
 from bilora.methods import Method, MethodError, create_method, method_names
 from bilora.optimizer import build_optimizer
@@ -17,6 +18,7 @@ from bilora.variants import VariantError, check_combination, create_variant, res
 
 __all__ = [
     "AdapterPair",
+    "FlatAdamW",
     "GraphError",
     "GraphedBackward",
     "LoraFactors",

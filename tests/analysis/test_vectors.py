@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 import torch
 
 from analysis import vectors
@@ -67,3 +68,15 @@ def test_draws_are_standard_normal() -> None:
     draw = vectors.random([torch.zeros(20_000)], ["a"], seed=0, stream="s")[0]
     assert abs(float(draw.mean())) < 0.03
     assert abs(float(draw.std()) - 1.0) < 0.03
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="CUDA devices draw for themselves")
+def test_a_cuda_device_draws_many_numbers_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    like = [torch.zeros(40, 50, device="cuda"), torch.zeros(7, device="cuda")]
+    few = vectors.random(like, ["a", "b"], seed=3, stream="s")
+    assert torch.equal(few[0].cpu(), vectors.random([like[0].cpu()], ["a"], seed=3, stream="s")[0])
+    monkeypatch.setattr(vectors, "_DEVICE_DRAW", 2000)
+    many, again = (vectors.random(like, ["a", "b"], seed=3, stream="s") for _ in range(2))
+    assert not torch.equal(many[0], few[0])
+    assert torch.equal(many[0], again[0])
+    assert abs(float(many[0].std()) - 1) < 0.1
