@@ -25,7 +25,7 @@ from benchmarks.progress import RunProgress
 from benchmarks.scoring import ScoredExample, score_examples
 from benchmarks.spec import RunSpec
 from benchmarks.store import SCHEMA, now, write_json
-from benchmarks.tasks import SPLITS, Task, create_task
+from benchmarks.tasks import Example, Task, create_task
 from benchmarks.training import EVALUATION_BATCH, TrainedRun, train
 from bilora.trainer import METHOD_STATE
 
@@ -99,15 +99,15 @@ def _execute(
     memory = PeakMemory(device)
     model, tokenizer = load_model(model_folder, device=device, quantize=spec.quantize)
     task = create_task(spec.task)
-    rows = {split: encode_all(task.examples(split), tokenizer) for split in SPLITS}
+    train_rows, validation_rows = (_rows(task, task.examples(split), tokenizer) for split in ("train", "validation"))
     pad_id = int(tokenizer.pad_token_id)
     with clock.time("train"):
         trained = train(
             spec,
             model,
             pad_id=pad_id,
-            train_rows=rows["train"],
-            validation_rows=rows["validation"],
+            train_rows=train_rows,
+            validation_rows=validation_rows,
             folder=folder / "trainer",
             update=progress.stage("training"),
         )
@@ -119,13 +119,13 @@ def _execute(
     trained.model.eval()
     with trained.method.evaluation():
         with clock.time("evaluate"):
-            examples, row = _evaluate(spec, trained, tokenizer, task, rows, progress)
+            examples, row = _evaluate(spec, trained, tokenizer, task, train_rows, progress)
         measurement: dict[str, Any] | None = None
         problem: str | None = None
         if spec.measurement is not None:
             try:
                 with clock.time("measure"):
-                    measurement = _measure(spec, trained, rows["train"], pad_id, progress)
+                    measurement = _measure(spec, trained, train_rows, pad_id, progress)
             except Exception as error:
                 problem = _one_line(error, spec)
     row |= _training_columns(spec, trained) | {"peak_memory_bytes": peak_memory_bytes} | _sharpness_columns(measurement)
@@ -148,8 +148,13 @@ def _execute(
     return problem
 
 
+def _rows(task: Task, examples: Sequence[Example], tokenizer: Any) -> list[Row]:
+    """Encode every turn of the examples: a later one has the reference answers before it in its prompt."""
+    return encode_all((turn for example in examples for turn in task.turns(example)), tokenizer)
+
+
 def _evaluate(
-    spec: RunSpec, trained: TrainedRun, tokenizer: Any, task: Task, rows: dict[Any, list[Row]], progress: RunProgress
+    spec: RunSpec, trained: TrainedRun, tokenizer: Any, task: Task, train_rows: list[Row], progress: RunProgress
 ) -> tuple[list[ScoredExample], dict[str, Any]]:
     """Score the test split by generation, a training subset of the validation's size too, and take both losses."""
     update = progress.stage("scoring")
@@ -167,10 +172,11 @@ def _evaluate(
     pad_id = int(tokenizer.pad_token_id)
     losses = {
         name: Objective(trained.model, batches(split, size=EVALUATION_BATCH, pad_id=pad_id)).value()
-        for name, split in (("train_loss", rows["train"]), ("eval_loss", rows["test"][: spec.test_examples]))
+        for name, split in (("train_loss", train_rows), ("eval_loss", _rows(task, test, tokenizer)))
     }
     return examples, {
         "metric": task.metric,
+        "full_marks": task.full_marks,
         "score": sum(example.score for example in examples) / len(examples),
         "train_score": sum(example.score for example in train_examples) / len(train_examples),
         **losses,

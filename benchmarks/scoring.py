@@ -1,10 +1,15 @@
-"""Scores a model on a task by letting it write: greedy generation, then the task's own rule on the text."""
+"""Scores a model on a task by letting it write: greedy generation, then the task's own rule on the text.
+
+Tasks of several turns are written in as many rounds: what an answer leads to is asked in the next one, with the model's
+own answer in the prompt. A dialogue counts once, by the mean of its turns' scores.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from functools import partial
+from typing import Any, NamedTuple
 
 import torch
 
@@ -14,13 +19,23 @@ from benchmarks.tasks import Example, Task
 
 @dataclass(frozen=True, kw_only=True)
 class ScoredExample:
-    """One generated completion beside its reference; `score` is the task's, in [0, 1]."""
+    """What was written for one example beside its reference.
+
+    Attributes:
+        index: Which example.
+        prompt: Its prompt; of a dialogue, the first.
+        reference: Its completion; of a dialogue, all that follows the first prompt if every answer is the reference.
+        generated: What the model wrote; of a dialogue, with the later questions in between.
+        score: The task's, in [0, 1]; of a dialogue, the mean over its turns.
+        turn_scores: The score of every turn.
+    """
 
     index: int
     prompt: str
     reference: str
     generated: str
     score: float
+    turn_scores: tuple[float, ...]
 
     def as_dict(self) -> dict[str, Any]:
         """Return a JSON-ready record."""
@@ -80,23 +95,55 @@ def score_examples(
     batch_size: int = 256,
     on_progress: Callable[[float], None] = lambda fraction: None,
 ) -> list[ScoredExample]:
-    """Generate an answer to every example and score it by the task's rule."""
-    texts = generate(
-        model,
-        tokenizer,
-        [example.prompt for example in examples],
-        max_new_tokens=task.recipe.max_new_tokens,
-        batch_size=batch_size,
-        on_progress=on_progress,
-    )
-    scores = task.scores(examples, texts)
-    return [
-        ScoredExample(
-            index=index,
-            prompt=example.prompt,
-            reference=example.completion,
-            generated=text,
-            score=score,
+    """Generate an answer to every example, and to what its answer leads to, and score all by the task's rule."""
+    references = [task.turns(example) for example in examples]
+    rounds = max((len(turns) for turns in references), default=0)
+    answered: list[list[_Answer]] = [[] for _ in examples]
+    asked = dict(enumerate(examples))
+    finished = 0
+    while asked:
+        turns = list(asked.values())
+        texts = generate(
+            model,
+            tokenizer,
+            [turn.prompt for turn in turns],
+            max_new_tokens=task.recipe.max_new_tokens,
+            batch_size=batch_size,
+            on_progress=partial(_share, on_progress, finished, rounds),
         )
-        for index, (example, text, score) in enumerate(zip(examples, texts, scores, strict=True))
+        following = {}
+        for index, text, score in zip(asked, texts, task.scores(turns, texts), strict=True):
+            answered[index].append(_Answer(asked[index].prompt, text, score))
+            next_turn = task.follow_up(asked[index], text)
+            if next_turn is not None:
+                following[index] = next_turn
+        asked = following
+        finished += 1
+    return [
+        _record(index, turns, answers) for index, (turns, answers) in enumerate(zip(references, answered, strict=True))
     ]
+
+
+class _Answer(NamedTuple):
+    prompt: str
+    text: str
+    score: float
+
+
+def _share(on_progress: Callable[[float], None], finished: int, rounds: int, fraction: float) -> None:
+    # An answer may lead on where the reference ends.
+    on_progress(min(1.0, (finished + fraction) / rounds))
+
+
+def _record(index: int, reference: Sequence[Example], answers: Sequence[_Answer]) -> ScoredExample:
+    start = len(reference[0].prompt)
+    scores = tuple(answer.score for answer in answers)
+    return ScoredExample(
+        index=index,
+        prompt=reference[0].prompt,
+        # A later prompt begins with the first one, so that what follows that is the rest of the dialogue.
+        reference=(reference[-1].prompt + reference[-1].completion)[start:],
+        generated=(answers[-1].prompt + answers[-1].text)[start:],
+        score=sum(scores) / len(scores),
+        turn_scores=scores,
+    )

@@ -2,7 +2,9 @@
 
 A task owns its data and its scoring rule and nothing else: it knows no model, no method and no trainer. Splits
 are fixed (they do not depend on a run's seed), so that every method and every seed meets the same examples and
-scores can be paired example by example. The recipe is what calibration with plain LoRA alone settled on; it is
+scores can be paired example by example. A task of several turns makes of an answer the example that follows it, so
+that a later turn is asked with the model's own answers in its prompt, as in MT-Bench (Zheng et al., NeurIPS 2023). The
+recipe is what calibration with plain LoRA alone settled on; it is
 the default for every method, and never tuned for one of them.
 """
 
@@ -52,6 +54,8 @@ class Task(ABC):
     version: ClassVar[str]
     #: Name of the metric as its field names it, for tables.
     metric: ClassVar[str]
+    #: What a score of 1 is shown as, in the metric's own scale: 100 is per cent, 10 a rubric of ten points.
+    full_marks: ClassVar[int] = 100
     recipe: ClassVar[Recipe]
 
     def check(self) -> None:
@@ -73,7 +77,21 @@ class Task(ABC):
         """Return the score of every completion; tasks whose scoring takes time may do several at once."""
         return [self.score(example, text) for example, text in zip(examples, generated, strict=True)]
 
+    def follow_up(self, example: Example, answer: str) -> Example | None:
+        """Return the example that an answer leads to, or None where it was the last turn (always, in one-turn tasks).
+
+        Its prompt is the prompt of `example`, then `answer` as it is, then the next question.
+        """
+        return None
+
+    def turns(self, example: Example) -> tuple[Example, ...]:
+        """Return an example and all that follow it if every answer is the reference: what a model is trained on."""
+        found = [example]
+        while (following := self.follow_up(found[-1], found[-1].completion)) is not None:
+            found.append(following)
+        return tuple(found)
+
     def fingerprint(self) -> str:
-        """Return a hash of all examples of all splits (16 hex digits), which a frozen task keeps."""
-        rows = [[e.prompt, e.completion] for split in SPLITS for e in self.examples(split)]
+        """Return a hash of all turns of all examples (16 hex digits), which a frozen task keeps."""
+        rows = [[t.prompt, t.completion] for split in SPLITS for e in self.examples(split) for t in self.turns(e)]
         return hashlib.sha256(json.dumps(rows).encode()).hexdigest()[:16]

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from benchmarks.errors import UsageError, nearest
 from benchmarks.tasks.base import Task
+from benchmarks.tasks.pocket_chat import PocketChat
 from benchmarks.tasks.pocket_code import PocketCode
+from benchmarks.tasks.pocket_instruct import PocketInstruct
 from benchmarks.tasks.pocket_math import PocketMath
 
-TASKS: dict[str, type[Task]] = {cls.name: cls for cls in (PocketMath, PocketCode)}
+TASKS: dict[str, type[Task]] = {cls.name: cls for cls in (PocketMath, PocketCode, PocketChat, PocketInstruct)}
 
 
 def create_task(name: str) -> Task:
