@@ -29,6 +29,7 @@ from benchmarks.settings import CompareSettings, read_settings, to_yaml
 from benchmarks.spec import RunSpec
 from benchmarks.store import SCHEMA, RunStore, now, write_json
 from bilora.methods import METHODS
+from reports.metric import read_metric
 from reports.render import render
 
 EXIT_OK, EXIT_RUN_FAILED, EXIT_USAGE, EXIT_INTERRUPTED = 0, 1, 2, 130
@@ -135,8 +136,6 @@ def report(specs: Sequence[RunSpec], *, store: RunStore, console: Console) -> No
 def _print_summary(specs: Sequence[RunSpec], store: RunStore, console: Console) -> None:
     # Column of the results -> how it is printed; headings are short enough for a terminal of 80 columns.
     columns = {
-        "score": ("score", "{:.1%}"),
-        "train_score": ("train", "{:.1%}"),
         "eval_loss": ("test loss", "{:.4f}"),
         "step_gradients": ("cost", "{:.2f}"),
         "lambda_max_full": ("λmax full", "{:.3g}"),
@@ -146,16 +145,22 @@ def _print_summary(specs: Sequence[RunSpec], store: RunStore, console: Console) 
         Column("method", min_width=max(len(spec.label) for spec in specs), no_wrap=True),
         Column("task", min_width=max(len(spec.task) for spec in specs), no_wrap=True),
     ]
-    table = Table(*names, "seed", *(heading for heading, _ in columns.values()), box=None, pad_edge=False)
+    rows = {spec.key: store.row(spec.key) for spec in specs if store.is_complete(spec.key)}
+    metrics = {key: read_metric(row) for key, row in rows.items()}
+    shared = {metric.name for metric in metrics.values()}
+    scores = (shared.pop() if len(shared) == 1 else "score", "train")
+    headings = ("seed", *scores, *(heading for heading, _ in columns.values()))
+    table = Table(*names, *headings, box=None, pad_edge=False)
     for spec in specs:
-        if store.is_complete(spec.key):
-            row = store.row(spec.key)
-            values = [
+        if spec.key in rows:
+            row, metric = rows[spec.key], metrics[spec.key]
+            values = [metric.full_mark(row["score"]), metric.mark(row["train_score"])]
+            values += [
                 form.format(row[name]) if row.get(name) is not None else "-" for name, (_, form) in columns.items()
             ]
             table.add_row(spec.label, spec.task, str(spec.seed), *values)
         else:
-            table.add_row(spec.label, spec.task, str(spec.seed), "failed", *["-"] * (len(columns) - 1))
+            table.add_row(spec.label, spec.task, str(spec.seed), "failed", *["-"] * (len(headings) - 2))
     console.print(table)
 
 

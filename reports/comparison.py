@@ -14,6 +14,7 @@ from functools import partial
 import numpy as np
 
 from reports.fields import number
+from reports.metric import Metric
 from reports.runs import Run
 from reports.statistics import (
     Estimate,
@@ -45,6 +46,7 @@ class ComparisonRow:
     """One method on one task; scores and differences are fractions of one, costs relative to the baseline."""
 
     task: str
+    metric: Metric
     method: str
     is_baseline: bool
     seeds: tuple[int, ...]
@@ -90,6 +92,7 @@ def _row(store: Store, task: str, method: str, baseline: tuple[Run, ...]) -> Com
         reasons.update((name, why) for name in ("relative_cost", "difference") if name in reasons)
     return ComparisonRow(
         task=task,
+        metric=store.metric_of(task),
         method=method,
         is_baseline=is_baseline,
         seeds=tuple(run.seed for run in runs),

@@ -19,10 +19,11 @@ Flat = dict[str, str | int | float | None]
 
 
 def comparison_records(rows: Iterable[ComparisonRow]) -> list[Flat]:
-    """Return one flat record for each row; scores, differences and their bounds are fractions of one."""
+    """Return one flat record for each row; scores, differences and their bounds are fractions of full marks."""
     records = []
     for row in rows:
         record: Flat = {"task": row.task, "method": row.method, "seeds": len(row.seeds)}
+        record |= {"metric": row.metric.name, "full_marks": row.metric.full_marks}
         for name in (*AVERAGED, "relative_cost"):
             record |= _columns(name, row.values.get(name))
         record["score_low"] = row.score_interval.low if row.score_interval else None

@@ -1,4 +1,4 @@
-"""Numbers as text: significant digits, signs, percentages, bytes.
+"""Numbers as text: significant digits, signs, counts, bytes.
 
 One place decides how a quantity is written, so that table, figure, summary and Markdown never disagree. Digits
 stop where a single run's noise starts; full precision is in the CSV files.
@@ -32,23 +32,6 @@ def significant(value: float, digits: int = 3) -> str:
 def setting(value: float) -> str:
     """Write a chosen value, such as a radius, as short as it is exact to four digits."""
     return f"{value:.4g}".replace("-", MINUS)
-
-
-def percent(fraction: float) -> str:
-    """Write a fraction of one as a percentage with one decimal, without its sign (%)."""
-    return f"{100.0 * fraction:.1f}".replace("-", MINUS)
-
-
-def points(fraction: float) -> str:
-    """Write a difference of fractions in percentage points, with its sign.
-
-    One decimal, or as many as it takes to tell the value from zero: a bound just above zero must not read 0.0.
-    """
-    value = 100.0 * fraction
-    if abs(value) < 1e-9:
-        return "0.0"
-    decimals = 1 if abs(value) >= 0.05 else -math.floor(math.log10(abs(value)))
-    return f"{value:+.{decimals}f}".replace("-", MINUS)
 
 
 def whole(value: float) -> str:

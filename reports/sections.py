@@ -1,7 +1,8 @@
 """What the page says about one task, and about one run, gathered before any of it is written.
 
 A section holds the rows, the printed tables, the sentences and the drawings of a task; page, Markdown and CSV are
-three views of it. A run's details show its first right and wrong answers in test order, so the choice cannot flatter.
+three views of it. A run's details show its first right answers (those with full marks) and its first others in test
+order, so the choice cannot flatter.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from reports.comparison import ComparisonRow, build_comparison
 from reports.fields import Record, number
 from reports.figures import Drawing, draw_task
 from reports.layout import Table
+from reports.metric import Metric, read_metric
 from reports.quantities import significant
 from reports.runs import Example, Run
 from reports.sharpness import SharpnessRow, build_sharpness
@@ -52,6 +54,7 @@ class RunDetail:
 
     run: Run
     label: str
+    metric: Metric
     right: tuple[Example, ...]
     wrong: tuple[Example, ...]
     settings: tuple[tuple[str, str], ...]
@@ -78,12 +81,13 @@ def build_section(store: Store, task: str) -> Section:
 
 def run_detail(run: Run) -> RunDetail:
     """Gather what is shown of one run."""
-    right = tuple(example for example in run.examples if example.score >= 0.5)
-    wrong = tuple(example for example in run.examples if example.score < 0.5)
+    right = tuple(example for example in run.examples if example.score == 1.0)
+    wrong = tuple(example for example in run.examples if example.score < 1.0)
     stages = ((stage, number(run.seconds, stage)) for stage in run.seconds)
     return RunDetail(
         run=run,
         label=method_label(run.method),
+        metric=read_metric(run.row),
         right=right[:EXAMPLES_SHOWN],
         wrong=wrong[:EXAMPLES_SHOWN],
         settings=_flat(run.spec),

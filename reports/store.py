@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from reports.fields import Record, RunStoreError, check_schema, mapping, number, read_record, sequence, text
+from reports.metric import Metric, read_metric
 from reports.runs import Failure, Run, load_run
 
 
@@ -68,6 +69,10 @@ class Store:
         """Return the finished runs of one method on one task, by seed."""
         found = (run for run in self.runs if run.task == task and run.method == method)
         return tuple(sorted(found, key=lambda run: run.seed))
+
+    def metric_of(self, task: str) -> Metric:
+        """Return the metric of a task; tasks without a finished run, and old runs, have a nameless `score`."""
+        return next((read_metric(run.row) for run in self.runs if run.task == task), Metric())
 
     def why_no_run(self, task: str, method: str) -> str:
         """Say in one line why a method has no finished run on a task."""

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from reports.comparison import ComparisonRow
-from reports.quantities import percent, points, ratio, significant, spoken, whole
+from reports.quantities import ratio, significant, spoken, whole
 from reports.sharpness import SharpnessRow
 from reports.statistics import PairedDifference
 from reports.style import method_label, space_label
@@ -52,12 +52,15 @@ def _verdict(row: ComparisonRow, baseline: str, several: bool) -> Verdict:
             word="no result",
             sentence=sentence,
         )
-    pair = row.difference
+    pair, metric = row.difference, row.metric
     word = _word(pair)
-    bounds = f"95 % interval {points(pair.interval.low)} to {points(pair.interval.high)}"
+    bounds = f"95 % interval {metric.difference(pair.interval.low)} to {metric.difference(pair.interval.high)}"
     if several:
         bounds += f", {spoken(pair.interval.seeds, 'shared seed')}"
-    lead = f"{label} scores {percent(score.mean)} %, {points(pair.difference)} points against {baseline} ({bounds})"
+    lead = (
+        f"{label} scores {metric.full_mark(score.mean)}, {metric.difference(pair.difference)} points against {baseline} "
+        f"({bounds})"
+    )
     if word == "not distinguishable":
         sentence = f"{lead}: not distinguishable from {baseline}."
     elif pair.interval.coverage_limit is not None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from reports.comparison import ComparisonRow
 from reports.layout import Cell, Column, Group, Line, Table, Writer, estimate_cell, hole
-from reports.quantities import gibibytes, percent, points, ratio, setting, significant, whole
+from reports.quantities import gibibytes, ratio, setting, significant, whole
 from reports.sharpness import SharpnessRow
 from reports.store import task_slug
 from reports.style import method_label, space_label
@@ -16,15 +16,22 @@ from reports.style import method_label, space_label
 
 def comparison_table(rows: tuple[ComparisonRow, ...], baseline: str) -> Table:
     """Lay out the comparison of methods on one task."""
-    reference = method_label(baseline)
+    reference, metric = method_label(baseline), rows[0].metric
     columns = (
-        Column(title="Score", unit="%", definition="Mean test score over seeds, with its standard error."),
+        Column(
+            title=metric.title,
+            unit=metric.unit,
+            definition=f"Mean {metric.name} on test examples over seeds, with its standard error.",
+        ),
         Column(
             title=f"Difference to {reference}",
             unit="points",
-            definition="Paired difference of test scores in percentage points, with its 95 % bootstrap interval.",
+            definition=f"Paired difference in {metric.name} on test examples, in {metric.points}, with its 95 % "
+            "bootstrap interval.",
         ),
-        Column(title="Train score", unit="%", definition="The same metric on training examples."),
+        Column(
+            title=f"{metric.title}, training", unit=metric.unit, definition="The same metric on training examples."
+        ),
         Column(title="Train loss", unit="nats", definition="Mean loss per completion token, training set."),
         Column(title="Test loss", unit="nats", definition="Mean loss per completion token, test set."),
         Column(title="Gap", unit="nats", definition="Generalisation gap: test loss minus training loss."),
@@ -49,7 +56,7 @@ def comparison_table(rows: tuple[ComparisonRow, ...], baseline: str) -> Table:
     lines = tuple(Line(method=row.method, label=method_label(row.method), cells=_comparison_cells(row)) for row in rows)
     return Table(
         name=f"comparison-{task_slug(rows[0].task)}",
-        caption=f"Methods on {rows[0].task}: score, generalisation and cost.",
+        caption=f"Methods on {rows[0].task}: {metric.name}, generalisation and cost.",
         columns=columns,
         groups=(Group(title="", lines=lines),),
     )
@@ -61,7 +68,7 @@ def _comparison_cells(row: ComparisonRow) -> tuple[Cell, ...]:
         return estimate_cell(found, write) if found else hole(row.reasons[name])
 
     score = row.values.get("score")
-    first = hole(row.reasons["score"]) if score is None else estimate_cell(score, percent, one="one seed")
+    first = hole(row.reasons["score"]) if score is None else estimate_cell(score, row.metric.mark, one="one seed")
     cost = plain("relative_cost", ratio)
     step = row.values.get("step_seconds")
     if not cost.reason and step:
@@ -69,7 +76,7 @@ def _comparison_cells(row: ComparisonRow) -> tuple[Cell, ...]:
     return (
         first,
         _difference_cell(row),
-        plain("train_score", percent),
+        plain("train_score", row.metric.mark),
         plain("train_loss", significant),
         plain("eval_loss", significant),
         plain("generalization_gap", significant),
@@ -85,8 +92,8 @@ def _difference_cell(row: ComparisonRow) -> Cell:
         return Cell(text="baseline")
     if row.difference is None:
         return hole(row.reasons["difference"])
-    interval = row.difference.interval
-    return Cell(text=points(row.difference.difference), detail=f"{points(interval.low)} to {points(interval.high)}")
+    interval, write = row.difference.interval, row.metric.difference
+    return Cell(text=write(row.difference.difference), detail=f"{write(interval.low)} to {write(interval.high)}")
 
 
 def sharpness_table(rows: tuple[SharpnessRow, ...]) -> Table:

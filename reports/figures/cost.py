@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 from reports.comparison import ComparisonRow
 from reports.figures.canvas import Drawing, blank, marks
-from reports.quantities import percent, ratio
+from reports.quantities import ratio
 from reports.style import method_label
 
 
@@ -20,30 +20,31 @@ def draw_cost(rows: Sequence[ComparisonRow], baseline: str, name: str) -> Drawin
     shown = [row for row in rows if "score" in row.values and "relative_cost" in row.values]
     if not shown:
         return None
+    metric = shown[0].metric
     figure, ((axes,),) = blank(1, 1, height=3.2)
     facts = []
     covers = ""
     for row in shown:
-        cost, score = row.values["relative_cost"].mean, 100 * row.values["score"].mean
+        cost, score = row.values["relative_cost"].mean, metric.scaled(row.values["score"].mean)
         bars = None
         if row.score_interval is not None:
-            low, high = 100 * row.score_interval.low, 100 * row.score_interval.high
+            low, high = metric.scaled(row.score_interval.low), metric.scaled(row.score_interval.high)
             # A percentile interval may leave the mean just outside when nearly all scores are equal.
             bars = [[max(0.0, score - low)], [max(0.0, high - score)]]
             covers = row.score_interval.covers
         axes.errorbar(cost, score, yerr=bars, linestyle="", capsize=3, elinewidth=1.4, **marks(row.method))
         axes.annotate(method_label(row.method), (cost, score), xytext=(8, 0), textcoords="offset points", va="center")
-        fact = f"{method_label(row.method)} {percent(row.values['score'].mean)} % at {ratio(cost)}"
+        fact = f"{method_label(row.method)} {metric.full_mark(row.values['score'].mean)} at {ratio(cost)}"
         facts.append(fact)
     axes.set_xlabel(f"time of one optimizer step, relative to {method_label(baseline)}")
-    axes.set_ylabel("test score (%)")
+    axes.set_ylabel(f"{metric.name} on test examples ({metric.unit})")
     axes.margins(x=0.14, y=0.12)
     bars_note = f"Bars: 95 % bootstrap interval of each score over {covers}. " if covers else ""
     return Drawing(
         name=name,
-        title="Score against cost",
+        title=f"{metric.title} against cost",
         caption=bars_note + "Overlapping bars do not settle whether two methods differ: the paired difference in the "
         "comparison table does, because all methods answer the same examples.",
-        alt=f"Scatter plot of test score against relative step time: {'; '.join(facts)}.",
+        alt=f"Scatter plot of {metric.name} on test examples against relative step time: {'; '.join(facts)}.",
         figure=figure,
     )

@@ -100,6 +100,8 @@ def _run(method: str, task: str, seed: int, count: int) -> dict[str, Any]:
         "method": method,
         "task": task,
         "seed": seed,
+        "metric": "exact match",
+        "full_marks": 100,
         "score": sum(example["score"] for example in examples) / count,
         "train_score": 0.97 - 0.01 * place,
         "train_loss": train_loss,

@@ -35,16 +35,7 @@ def test_significant_keeps_three_digits(value: float) -> None:
     assert float(text.replace("×10", "e").replace(",", "")) == pytest.approx(value, rel=5.1e-3)
 
 
-@pytest.mark.parametrize(
-    ("value", "text"),
-    [(0.1844, "+18.4"), (-0.029, "−2.9"), (0.0, "0.0"), (1e-17, "0.0"), (0.0003, "+0.03"), (-0.0004, "−0.04")],
-)
-def test_points_keep_their_sign_and_tell_zero_from_nearly_zero(value: float, text: str) -> None:
-    assert quantities.points(value) == text
-
-
 def test_plain_quantities() -> None:
-    assert quantities.percent(0.4765625) == "47.7"
     assert quantities.setting(0.05) == "0.05"
     assert quantities.whole(1_228_800) == "1,228,800"
     assert quantities.gibibytes(1.5 * 2**30) == "1.50"

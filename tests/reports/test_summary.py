@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from reports.comparison import ComparisonRow, build_comparison
+from reports.metric import Metric
 from reports.sharpness import build_sharpness
 from reports.statistics import Estimate, Interval, PairedDifference
 from reports.store import load_store
@@ -21,6 +22,7 @@ def row(low: float, high: float, *, seeds: int = 1) -> ComparisonRow:
     interval = Interval(low=low, high=high, level=0.95, resamples=10_000, seeds=seeds, examples=512)
     return ComparisonRow(
         task=TASK,
+        metric=Metric(),
         method="bilora",
         is_baseline=False,
         seeds=tuple(range(seeds)),

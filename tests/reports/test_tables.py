@@ -29,11 +29,11 @@ def test_comparison_cells_show_the_rows(one_seed: Path) -> None:
     found = cells(comparison_table(rows, "lora"), "bilora")
     row, pair = rows[2], rows[2].difference
     assert pair is not None
-    assert found["Score"].line == f"{100 * row.values['score'].mean:.1f} (one seed)"
+    assert found["Exact match"].line == f"{100 * row.values['score'].mean:.1f} (one seed)"
     interval = f"{100 * pair.interval.low:+.1f} to {100 * pair.interval.high:+.1f}"
     assert found["Difference to LoRA"].line == f"{100 * pair.difference:+.1f} ({interval})"
     assert found["Cost"].line == "1.14× (47.0 ms per step)"
-    assert found["Train score"].line == "95.0"
+    assert found["Exact match, training"].line == "95.0"
     assert found["Train loss"].line == "0.110"
     assert found["Test loss"].line == "0.530"
     assert found["Gap"].line == "0.420"
@@ -48,7 +48,7 @@ def test_several_seeds_show_their_standard_error(three_seeds: Path) -> None:
     found = cells(comparison_table(rows, "lora"), "lora")
     error = rows[0].values["score"].standard_error
     assert error is not None
-    assert found["Score"].detail == f"± {100 * error:.1f}, three seeds"
+    assert found["Exact match"].detail == f"± {100 * error:.1f}, three seeds"
     assert found["Train loss"].detail == "± 0.0012"
     # Equal in all seeds: no spread is claimed.
     assert found["Gradients"].detail == ""
