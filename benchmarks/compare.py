@@ -148,8 +148,8 @@ def _print_summary(specs: Sequence[RunSpec], store: RunStore, console: Console) 
     rows = {spec.key: store.row(spec.key) for spec in specs if store.is_complete(spec.key)}
     metrics = {key: read_metric(row) for key, row in rows.items()}
     shared = {metric.name for metric in metrics.values()}
-    scores = (shared.pop() if len(shared) == 1 else "score", "train")
-    headings = ("seed", *scores, *(heading for heading, _ in columns.values()))
+    score = Column(shared.pop() if len(shared) == 1 else "score", no_wrap=True)
+    headings: list[Column | str] = ["seed", score, "train", *(heading for heading, _ in columns.values())]
     table = Table(*names, *headings, box=None, pad_edge=False)
     for spec in specs:
         if spec.key in rows:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from benchmarks.settings import CompareSettings
+from benchmarks.tasks import create_task
 from bilora.methods import METHODS
 from bilora.variants import resolve_name
 
@@ -32,11 +33,23 @@ def conventions(settings: CompareSettings) -> dict[str, str]:
         "alone), timed in turn during the same training, over the baseline's. Milliseconds are the median over all "
         "steps, without evaluations, and carry whatever else the machine was doing.",
     }
+    dialogues = [name for name in settings.tasks if _has_several_turns(name)]
+    if dialogues:
+        sentences["Turns"] = (
+            f"Later turns of {', '.join(dialogues)} are asked with the model's own answers in the prompt, and a "
+            "dialogue's score is the mean over its turns. Training, losses and sharpness have the reference answers in "
+            "the prompt, and every turn is an example of its own."
+        )
     if not settings.measure:
         for name in ("Radius of measurement", "Spaces", "Gauge"):
             del sentences[name]
         sentences["Data"] = "Scores and evaluation loss are taken on the test split; curves on the validation split."
     return sentences
+
+
+def _has_several_turns(name: str) -> bool:
+    task = create_task(name)
+    return len(task.turns(task.examples("train")[0])) > 1
 
 
 def _recipe(settings: CompareSettings) -> str:

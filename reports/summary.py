@@ -57,10 +57,8 @@ def _verdict(row: ComparisonRow, baseline: str, several: bool) -> Verdict:
     bounds = f"95 % interval {metric.difference(pair.interval.low)} to {metric.difference(pair.interval.high)}"
     if several:
         bounds += f", {spoken(pair.interval.seeds, 'shared seed')}"
-    lead = (
-        f"{label} scores {metric.full_mark(score.mean)}, {metric.difference(pair.difference)} points against {baseline} "
-        f"({bounds})"
-    )
+    difference = f"{metric.difference(pair.difference)} points against {baseline}"
+    lead = f"{label} scores {metric.full_mark(score.mean)}, {difference} ({bounds})"
     if word == "not distinguishable":
         sentence = f"{lead}: not distinguishable from {baseline}."
     elif pair.interval.coverage_limit is not None:

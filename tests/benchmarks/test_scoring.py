@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
 import torch
 
 from benchmarks.models import load_model
@@ -53,3 +54,52 @@ def test_records_pair_examples_with_their_own_text_and_score(tmp_path: Path) -> 
     records = score_examples(model, tokenizer, task, examples)
     assert [(r.index, r.prompt, r.score) for r in records] == [(0, "long prompt", 0.0), (1, "q", 1.0)]
     assert records[1].generated == right
+    assert [(r.reference, r.turn_scores) for r in records] == [("?", (0.0,)), (right, (1.0,))]
+
+
+class _Asks(_EndsLike):
+    """Asks once more, or twice where the prompt begins with `ab`; any answer to a second question is half right."""
+
+    def follow_up(self, example: Example, answer: str) -> Example | None:
+        asked = example.prompt.count("|")
+        if asked >= (2 if example.prompt.startswith("ab") else 1):
+            return None
+        return Example(prompt=f"{example.prompt}{answer}|q{asked}", completion=f"r{asked}")
+
+    def score(self, example: Example, generated: str) -> float:
+        return 0.5 if example.prompt.count("|") == 1 else float(example.completion == "!")
+
+
+def test_later_turns_are_asked_with_the_models_own_answers_in_the_prompt(tmp_path: Path) -> None:
+    model, tokenizer = load_model(save_tiny_model(tmp_path), device=torch.device("cpu"))
+    model.eval()
+
+    def written(prompt: str) -> str:
+        return generate(model, tokenizer, [prompt], max_new_tokens=2, batch_size=1)[0]
+
+    seen: list[float] = []
+    examples = [Example(prompt="ab", completion="!"), Example(prompt="c", completion="?")]
+    records = score_examples(model, tokenizer, _Asks(), examples, on_progress=seen.append)
+    expected = []
+    for prompt, turns in (("ab", 3), ("c", 2)):
+        dialogue = prompt
+        for turn in range(turns):
+            dialogue += written(dialogue) + (f"|q{turn}" if turn < turns - 1 else "")
+        expected.append(dialogue.removeprefix(prompt))
+    assert [r.generated for r in records] == expected
+    assert [r.reference for r in records] == ["!|q0r0|q1r1", "?|q0r0"]
+    assert [r.prompt for r in records] == ["ab", "c"]
+    assert [r.turn_scores for r in records] == [(1.0, 0.5, 0.0), (0.0, 0.5)]
+    assert [r.score for r in records] == [0.5, 0.25]
+    assert seen == [pytest.approx(1 / 3), pytest.approx(2 / 3), 1.0]
+
+
+def test_training_meets_every_turn_with_the_reference_answers_before_it() -> None:
+    turns = _Asks().turns(Example(prompt="ab", completion="!"))
+    assert [(turn.prompt, turn.completion) for turn in turns] == [("ab", "!"), ("ab!|q0", "r0"), ("ab!|q0r0|q1", "r1")]
+    assert _EndsLike().turns(turns[0]) == turns[:1]
+
+
+def test_no_examples_are_no_records(tmp_path: Path) -> None:
+    model, tokenizer = load_model(save_tiny_model(tmp_path), device=torch.device("cpu"))
+    assert score_examples(model, tokenizer, _Asks(), []) == []

@@ -116,6 +116,26 @@ def test_variants_full_fine_tuning_and_4_bits_in_one_comparison(tmp_path: Path) 
         assert PeftModel.from_pretrained(base, folder / "adapter").peft_config["default"].r == 16
 
 
+def test_several_tasks_have_their_own_metric_and_dialogues_go_on_from_the_models_answers(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    save_tiny_model(tmp_path / "model")
+    tasks = ("pocket-math", "pocket-chat", "pocket-instruct")
+    flags = arguments(tmp_path, "--methods", "lora,bilora", "--tasks", ",".join(tasks), "--measure", "false")
+    assert compare.main(flags) == 0
+    assert "0.00 of 10" in capsys.readouterr().out
+    table = pd.read_csv(tmp_path / "out" / "results.csv")
+    assert table["task"].tolist() == [task for task in tasks for _ in range(2)]
+    assert dict(zip(table["task"], table["full_marks"], strict=True)) == dict(zip(tasks, (100, 10, 100), strict=True))
+    markdown = (tmp_path / "out" / "report" / "report.md").read_text()
+    for head in ("Exact match, %", "Rubric score, of 10", "Strict accuracy, %"):
+        assert f"| Method | {head} |" in markdown
+    assert "Turns** Later turns of pocket-chat are asked" in markdown
+    dialogues = json.loads(next((tmp_path / "out" / "runs").glob("pocket-chat-lora-*/examples.json")).read_text())
+    assert [len(dialogue["turn_scores"]) for dialogue in dialogues] == [2] * 4
+    assert all("Assistant:" in dialogue["generated"] for dialogue in dialogues)
+
+
 def test_a_failing_run_is_marked_and_the_others_go_on(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     save_tiny_model(tmp_path / "model")
     diverging = arguments(

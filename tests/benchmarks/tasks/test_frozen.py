@@ -4,7 +4,7 @@ from pathlib import Path
 
 import benchmarks.pocket
 from benchmarks.models import fingerprint, locate_model
-from benchmarks.tasks import TASKS, create_task
+from benchmarks.tasks import TASKS, Task, create_task
 
 FROZEN = Path(benchmarks.pocket.__file__).with_name("FROZEN.md")
 
@@ -17,8 +17,13 @@ def rows(heading: str) -> list[list[str]]:
 
 
 def test_tasks_are_what_was_frozen() -> None:
-    frozen = {name: (version, data) for name, version, _, data, *_ in rows("Tasks")}
-    assert frozen == {name: (cls.version, create_task(name).fingerprint()) for name, cls in TASKS.items()}
+    frozen = {name: (version, metric, data) for name, version, metric, data, *_ in rows("Tasks")}
+    assert frozen == {name: (cls.version, scaled(cls), create_task(name).fingerprint()) for name, cls in TASKS.items()}
+
+
+def scaled(task: type[Task]) -> str:
+    """A metric with its scale, if that is not per cent."""
+    return task.metric if task.full_marks == 100 else f"{task.metric} (of {task.full_marks})"
 
 
 def test_recipes_are_what_was_calibrated() -> None:
