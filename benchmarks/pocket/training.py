@@ -1,4 +1,4 @@
-"""Pretraining loop of the pocket bases: next-token loss on packed rows, AdamW, one process, one device.
+"""Pretraining loop of the pocket bases: a loss on packed rows, AdamW, one process, one device.
 
 Shards are trained on in order as the workers finish them, and again in later epochs with their rows reshuffled.
 The learning rate warms up and then follows a half cosine of *progress*: the larger of the share of tokens seen and
@@ -12,6 +12,7 @@ import math
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -28,7 +29,7 @@ class TrainingSettings:
     Attributes:
         tokens: Tokens to train on, repetitions counted, padding not.
         minutes: Limit on the training time, counted from the end of the first step; None for no limit.
-        batch_rows: Rows of 256 predicted tokens per optimizer step.
+        batch_rows: Rows per optimizer step.
         learning_rate: Peak learning rate.
         weight_decay: AdamW's decoupled decay of all matrices (not of the norms).
         warmup: Share of the run in which the learning rate rises linearly.
@@ -93,7 +94,12 @@ def next_token_loss(model: LlamaForCausalLM, rows: torch.Tensor) -> torch.Tensor
     return cross_entropy(logits.flatten(0, 1).float(), rows[:, 1:].flatten(), ignore_index=PAD)
 
 
-def _optimizer(model: LlamaForCausalLM, settings: TrainingSettings, device: torch.device) -> torch.optim.AdamW:
+def predicted_tokens(rows: Rows) -> int:
+    """Count the tokens of a batch that follow another one in their row."""
+    return int(np.count_nonzero(rows)) - len(rows)
+
+
+def _optimizer(model: torch.nn.Module, settings: TrainingSettings, device: torch.device) -> torch.optim.AdamW:
     matrices = [parameter for parameter in model.parameters() if parameter.ndim >= 2]
     vectors = [parameter for parameter in model.parameters() if parameter.ndim < 2]
     groups = [{"params": matrices, "weight_decay": settings.weight_decay}, {"params": vectors, "weight_decay": 0.0}]
@@ -108,12 +114,14 @@ def _finite_mean(losses: list[torch.Tensor], step: int) -> float:
 
 
 def train(
-    model: LlamaForCausalLM,
+    model: torch.nn.Module,
     shards: Iterable[Rows],
     settings: TrainingSettings,
     *,
     report: Callable[[CurvePoint], None],
     points: int = 100,
+    loss: Callable[[Any, torch.Tensor], torch.Tensor] = next_token_loss,
+    count: Callable[[Rows], int] = predicted_tokens,
 ) -> list[CurvePoint]:
     """Train a model in place.
 
@@ -123,6 +131,8 @@ def train(
         settings: Budget and optimizer.
         report: Called with every point of the curve as it is reached.
         points: Number of points of the curve.
+        loss: `loss(model, rows)`, in nats per token.
+        count: Tokens of a batch as the budget counts them.
 
     Returns:
         The training curve.
@@ -132,7 +142,7 @@ def train(
     """
     device = next(model.parameters()).device
     optimizer = _optimizer(model, settings, device)
-    loss_of = torch.compile(next_token_loss) if settings.compile else next_token_loss
+    loss_of = torch.compile(loss) if settings.compile else loss
     curve: list[CurvePoint] = []
     losses: list[torch.Tensor] = []
     tokens, step, start = 0, 0, time.monotonic()
@@ -153,14 +163,14 @@ def train(
             group["lr"] = rate
         batch = torch.from_numpy(rows.astype(np.int64)).to(device, non_blocking=True)
         with torch.autocast(device.type, dtype=torch.bfloat16, enabled=device.type == "cuda"):
-            loss = loss_of(model, batch)
-        torch.autograd.backward(loss)
+            batch_loss = loss_of(model, batch)
+        torch.autograd.backward(batch_loss)
         torch.nn.utils.clip_grad_norm_(model.parameters(), settings.gradient_norm)
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
-        losses.append(loss.detach())
+        losses.append(batch_loss.detach())
         if step == 0:
             # Waiting for the first shard and compiling are no progress; the schedule must not skip the warm-up.
             start = time.monotonic()
-        tokens, step = tokens + int(np.count_nonzero(rows)) - len(rows), step + 1
+        tokens, step = tokens + count(rows), step + 1
     return curve
