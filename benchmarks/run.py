@@ -17,7 +17,8 @@ from typing import Any
 import torch
 from safetensors.torch import save_file
 
-from analysis import FlatnessSettings, Objective, SpaceError, measure_flatness, parameter_space
+from analysis import FlatnessSettings, SpaceError, measure_flatness, parameter_space
+from benchmarks.architecture import objective
 from benchmarks.encoding import Row, batches, encode_all
 from benchmarks.environment import PeakMemory, environment
 from benchmarks.models import load_model
@@ -99,7 +100,8 @@ def _execute(
     memory = PeakMemory(device)
     model, tokenizer = load_model(model_folder, device=device, quantize=spec.quantize)
     task = create_task(spec.task)
-    rows = {split: encode_all(task.examples(split), tokenizer) for split in SPLITS}
+    reads_apart = bool(model.config.is_encoder_decoder)
+    rows = {split: encode_all(task.examples(split), tokenizer, encoder_decoder=reads_apart) for split in SPLITS}
     pad_id = int(tokenizer.pad_token_id)
     with clock.time("train"):
         trained = train(
@@ -166,7 +168,7 @@ def _evaluate(
     train_examples = score_examples(trained.model, tokenizer, task, seen)
     pad_id = int(tokenizer.pad_token_id)
     losses = {
-        name: Objective(trained.model, batches(split, size=EVALUATION_BATCH, pad_id=pad_id)).value()
+        name: objective(trained.model, batches(split, size=EVALUATION_BATCH, pad_id=pad_id)).value()
         for name, split in (("train_loss", rows["train"]), ("eval_loss", rows["test"][: spec.test_examples]))
     }
     return examples, {
@@ -186,8 +188,8 @@ def _measure(
     settings = FlatnessSettings(**spec.measurement["flatness"])
     available, missing = _spaces(trained.model, settings.spaces)
     settings = replace(settings, spaces=available)
-    objective = Objective(trained.model, batches(train_rows[:count], size=MEASUREMENT_BATCH, pad_id=pad_id))
-    flatness = measure_flatness(objective, trained.model, settings, on_progress=progress.stage("measuring"))
+    loss = objective(trained.model, batches(train_rows[:count], size=MEASUREMENT_BATCH, pad_id=pad_id))
+    flatness = measure_flatness(loss, trained.model, settings, on_progress=progress.stage("measuring"))
     return {**asdict(flatness), "data": {"split": "train", "examples": count}, "not_measured": missing}
 
 

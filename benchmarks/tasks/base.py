@@ -50,8 +50,10 @@ class Task(ABC):
     name: ClassVar[str]
     #: Changes whenever an example or the scoring rule changes; part of a run's key.
     version: ClassVar[str]
-    #: Name of the metric as its field names it, for tables.
+    #: Name of the metric as its field names it; decides how the scores of a set become one, see `reports.metrics`.
     metric: ClassVar[str]
+    #: The shipped model that the task was made for, which is fine-tuned unless another one is named.
+    base: ClassVar[str] = "pocket-llama"
     recipe: ClassVar[Recipe]
 
     def check(self) -> None:
