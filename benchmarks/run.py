@@ -173,8 +173,8 @@ def _evaluate(
     }
     return examples, {
         "metric": task.metric,
-        "score": sum(example.score for example in examples) / len(examples),
-        "train_score": sum(example.score for example in train_examples) / len(train_examples),
+        "score": task.set_score(test, [example.score for example in examples]),
+        "train_score": task.set_score(seen, [example.score for example in train_examples]),
         **losses,
         "generalization_gap": losses["eval_loss"] - losses["train_loss"],
     }

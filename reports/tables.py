@@ -17,8 +17,10 @@ from reports.style import method_label, space_label
 def comparison_table(rows: tuple[ComparisonRow, ...], baseline: str) -> Table:
     """Lay out the comparison of methods on one task."""
     reference = method_label(baseline)
+    metric = next((row.metric for row in rows if row.metric), "")
+    named = f" ({metric})" if metric else ""
     columns = (
-        Column(title="Score", unit="%", definition="Mean test score over seeds, with its standard error."),
+        Column(title="Score", unit="%", definition=f"Mean test score over seeds{named}, with its standard error."),
         Column(
             title=f"Difference to {reference}",
             unit="points",

@@ -15,6 +15,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Literal, get_args
 
+from reports.metrics import set_score
+
 Split = Literal["train", "validation", "test"]
 SPLITS: tuple[Split, ...] = get_args(Split)
 
@@ -74,6 +76,10 @@ class Task(ABC):
     def scores(self, examples: Sequence[Example], generated: Sequence[str]) -> list[float]:
         """Return the score of every completion; tasks whose scoring takes time may do several at once."""
         return [self.score(example, text) for example, text in zip(examples, generated, strict=True)]
+
+    def set_score(self, examples: Sequence[Example], scores: Sequence[float]) -> float:
+        """Return the task's metric over a set of scored examples, the mean of their scores unless it is another."""
+        return set_score(self.metric, scores, [example.completion for example in examples])
 
     def fingerprint(self) -> str:
         """Return a hash of all examples of all splits (16 hex digits), which a frozen task keeps."""

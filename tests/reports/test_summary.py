@@ -21,6 +21,7 @@ def row(low: float, high: float, *, seeds: int = 1) -> ComparisonRow:
     interval = Interval(low=low, high=high, level=0.95, resamples=10_000, seeds=seeds, examples=512)
     return ComparisonRow(
         task=TASK,
+        metric="exact match",
         method="bilora",
         is_baseline=False,
         seeds=tuple(range(seeds)),
