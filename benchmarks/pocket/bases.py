@@ -47,6 +47,7 @@ class Base:
         loss: `loss(model, rows)`, in nats per token.
         count: Tokens of a batch, as its budget counts them.
         held_out_losses: Losses by source, see `evaluation`.
+        relative_rates: Whether learning rates are relative, see `training`.
     """
 
     shape: LlamaShape | T5Shape
@@ -60,6 +61,7 @@ class Base:
     loss: Callable[[Any, Tensor], Tensor]
     count: Callable[[Rows], int]
     held_out_losses: Callable[..., dict[str, float]]
+    relative_rates: bool
 
 
 BASES: dict[str, Base] = {
@@ -75,6 +77,7 @@ BASES: dict[str, Base] = {
         loss=next_token_loss,
         count=predicted_tokens,
         held_out_losses=held_out_losses,
+        relative_rates=False,
     ),
     "pocket-t5": Base(
         shape=POCKET_T5,
@@ -88,5 +91,6 @@ BASES: dict[str, Base] = {
         loss=pair_loss,
         count=pair_tokens,
         held_out_losses=held_out_pair_losses,
+        relative_rates=True,
     ),
 }

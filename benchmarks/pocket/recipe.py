@@ -70,6 +70,7 @@ def _settings(options: argparse.Namespace) -> TrainingSettings:
         learning_rate=options.learning_rate,
         seed=options.seed,
         compile=options.compile,
+        relative=BASES[options.model].relative_rates,
     )
 
 

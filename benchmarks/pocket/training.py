@@ -3,7 +3,9 @@
 Shards are trained on in order as the workers finish them, and again in later epochs with their rows reshuffled.
 The learning rate warms up and then follows a half cosine of *progress*: the larger of the share of tokens seen and
 the share of minutes spent, so that a run which is limited by time still ends at learning rate zero. With a token
-budget alone the order of the data is the same everywhere.
+budget alone the order of the data is the same everywhere. T5 starts its matrices at scales far apart (embeddings at 1,
+queries at a hundredth of it) and was trained by Adafactor, whose steps are relative to the size of what they change
+(Shazeer and Stern 2018, arXiv 1804.04235); `relative` gives AdamW's learning rates the same proportions.
 """
 
 from __future__ import annotations
@@ -36,6 +38,7 @@ class TrainingSettings:
         gradient_norm: Global L2 norm at which gradients are clipped.
         seed: Seed of the row order.
         compile: Compile the model with torch.compile.
+        relative: Multiply the learning rate of every parameter by its root mean square at the start.
     """
 
     tokens: int
@@ -47,6 +50,7 @@ class TrainingSettings:
     gradient_norm: float = 1.0
     seed: int = 0
     compile: bool = False
+    relative: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,9 +104,13 @@ def predicted_tokens(rows: Rows) -> int:
 
 
 def _optimizer(model: torch.nn.Module, settings: TrainingSettings, device: torch.device) -> torch.optim.AdamW:
-    matrices = [parameter for parameter in model.parameters() if parameter.ndim >= 2]
-    vectors = [parameter for parameter in model.parameters() if parameter.ndim < 2]
-    groups = [{"params": matrices, "weight_decay": settings.weight_decay}, {"params": vectors, "weight_decay": 0.0}]
+    """Build AdamW; every group has a `scale`, which its learning rate is a multiple of."""
+    grouped: dict[tuple[float, float], list[torch.nn.Parameter]] = {}
+    for parameter in model.parameters():
+        decay = settings.weight_decay if parameter.ndim >= 2 else 0.0
+        scale = parameter.detach().square().mean().sqrt().item() if settings.relative else 1.0
+        grouped.setdefault((decay, scale), []).append(parameter)
+    groups = [{"params": found, "weight_decay": decay, "scale": scale} for (decay, scale), found in grouped.items()]
     return torch.optim.AdamW(groups, lr=settings.learning_rate, betas=(0.9, 0.95), fused=device.type == "cuda")
 
 
@@ -160,7 +168,7 @@ def train(
         if progress >= 1:
             break
         for group in optimizer.param_groups:
-            group["lr"] = rate
+            group["lr"] = rate * group["scale"]
         batch = torch.from_numpy(rows.astype(np.int64)).to(device, non_blocking=True)
         with torch.autocast(device.type, dtype=torch.bfloat16, enabled=device.type == "cuda"):
             batch_loss = loss_of(model, batch)

@@ -6,8 +6,12 @@ from benchmarks.errors import UsageError, nearest
 from benchmarks.tasks.base import Task
 from benchmarks.tasks.pocket_code import PocketCode
 from benchmarks.tasks.pocket_math import PocketMath
+from benchmarks.tasks.pocket_nlu_acceptability import PocketNluAcceptability
+from benchmarks.tasks.pocket_nlu_paraphrase import PocketNluParaphrase
 
-TASKS: dict[str, type[Task]] = {cls.name: cls for cls in (PocketMath, PocketCode)}
+TASKS: dict[str, type[Task]] = {
+    cls.name: cls for cls in (PocketMath, PocketCode, PocketNluAcceptability, PocketNluParaphrase)
+}
 
 
 def create_task(name: str) -> Task:

@@ -52,8 +52,8 @@ def _relative(rng: Random) -> str:
 
 def _pronoun(rng: Random) -> str:
     drawn = clause(rng, transitive=True)
-    he, him = rng.choice((("he", "him"), ("she", "her"), ("they", "them")))
-    verb = predicate(rng.choice(ALONE), drawn.tense, plural=he == "they")
+    he, him = rng.choice((("he", "him"), ("she", "her"), ("they", "them"), ("we", "us")))
+    verb = predicate(rng.choice(ALONE), drawn.tense, plural=he in ("they", "we"))
     other = rng.choice(TO_BEINGS)
     back = predicate(other, drawn.tense, plural=drawn.agent.plural)
     return sentence(rng.choice((f"{he} {verb} and {drawn.agent} {back} {him}", f"{drawn.agent} {back} {him}")))
