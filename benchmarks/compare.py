@@ -10,7 +10,7 @@ import shlex
 import sys
 import traceback
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -44,7 +44,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if print_config:
             console.out(to_yaml(settings), end="", highlight=False)
             return EXIT_OK
-        specs, model_folder = plan_runs(settings)
+        specs, model_folders = plan_runs(settings)
         store = RunStore(settings.out)
         store.check_writable()
         store.create()
@@ -56,7 +56,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     command = shlex.join(["python", "-m", "benchmarks.compare", *arguments])
     describe(settings, specs, store=store, command=command)
     try:
-        failures = run_all(specs, model_folder=model_folder, store=store, console=console)
+        failures = run_all(specs, model_folders=model_folders, store=store, console=console)
     except KeyboardInterrupt:
         print("interrupted; finished runs are kept, the same command goes on from here", file=sys.stderr)
         return EXIT_INTERRUPTED
@@ -64,7 +64,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return EXIT_RUN_FAILED if failures else EXIT_OK
 
 
-def run_all(specs: Sequence[RunSpec], *, model_folder: Path, store: RunStore, console: Console) -> int:
+def run_all(specs: Sequence[RunSpec], *, model_folders: Mapping[str, Path], store: RunStore, console: Console) -> int:
     """Carry out what is missing; returns the number of runs that failed."""
     store.remove_unfinished()
     missing = [spec for spec in specs if not store.is_complete(spec.key)]
@@ -82,7 +82,9 @@ def run_all(specs: Sequence[RunSpec], *, model_folder: Path, store: RunStore, co
             with progress.run(index, label) as run_progress:
                 try:
                     with store.writing(spec.key) as folder:
-                        problem = execute(spec, model_folder=model_folder, folder=folder, progress=run_progress)
+                        problem = execute(
+                            spec, model_folder=model_folders[spec.model], folder=folder, progress=run_progress
+                        )
                     if problem is not None:
                         failures += 1
                         _say_not_measured(spec, problem)

@@ -23,10 +23,10 @@ from peft import LoraConfig
 from rich.console import Console
 from rich.table import Table
 from torch import nn
-from transformers import AutoModelForCausalLM
 from transformers.utils import logging as transformers_logging
 
 from benchmarks import parsing
+from benchmarks.architecture import architecture_of
 from benchmarks.curvature.options import read_device, read_flags, read_out
 from benchmarks.environment import environment
 from benchmarks.errors import UsageError, nearest
@@ -67,14 +67,15 @@ def subject(
             blocks=(shape.block,),
         )
     base, tokenizer = load_model(locate_model(model), device=device)
+    kind = architecture_of(base.config)
     if weights == "random":
         torch.manual_seed(0)
-        base = AutoModelForCausalLM.from_config(base.config, dtype=torch.float32).to(device)
+        base = kind.model_class.from_config(base.config, dtype=torch.float32).to(device)
     make = language_batch(len(tokenizer))
     return Subject(
         name=model,
         base=base,
-        config=LoraConfig(target_modules="all-linear", task_type="CAUSAL_LM", **options),
+        config=LoraConfig(target_modules="all-linear", task_type=kind.task_type, **options),
         batch=lambda rows, tokens: on_device(make(rows, tokens, generator), device, torch.float32),
     )
 

@@ -2,7 +2,8 @@
 
 Prompt and completion are tokenised apart, so that the tokens the model is trained on are the ones it meets when
 it is given the prompt alone and has to go on by itself. The prompt begins as the tokenizer begins every text: a
-base that was pretrained with a start token needs it.
+base that was pretrained with a start token needs it. An encoder-decoder reads the prompt whole, ended as its tokenizer
+ends every text, and its labels are the completion alone.
 """
 
 from __future__ import annotations
@@ -20,27 +21,33 @@ IGNORED_LABEL = -100
 Row = dict[str, list[int]]
 
 
-def encode_prompt(text: str, tokenizer: Any) -> list[int]:
-    """Return the tokens of a prompt, the start token included where the tokenizer has one, the end token never."""
+def encode_prompt(text: str, tokenizer: Any, *, encoder_decoder: bool = False) -> list[int]:
+    """Return the tokens of a prompt, the start token included where the tokenizer has one.
+
+    A decoder goes on from the prompt and must not see its end, which the tokenizer may add; an encoder should.
+    """
     tokens: list[int] = tokenizer(text)["input_ids"]
-    return tokens[:-1] if tokens and tokens[-1] == tokenizer.eos_token_id else tokens
+    ended = bool(tokens) and tokens[-1] == tokenizer.eos_token_id
+    return tokens[:-1] if ended and not encoder_decoder else tokens
 
 
-def encode(example: Example, tokenizer: Any) -> Row:
-    """Return `input_ids` and `labels` of one example; labels of the prompt are ignored in the loss."""
-    prompt = encode_prompt(example.prompt, tokenizer)
+def encode(example: Example, tokenizer: Any, *, encoder_decoder: bool = False) -> Row:
+    """Return `input_ids` and `labels` of one example; what a decoder's labels have of the prompt is ignored."""
+    prompt = encode_prompt(example.prompt, tokenizer, encoder_decoder=encoder_decoder)
     completion: list[int] = tokenizer(example.completion, add_special_tokens=False)["input_ids"]
     answer = [*completion, tokenizer.eos_token_id]
+    if encoder_decoder:
+        return {"input_ids": prompt, "labels": answer}
     return {"input_ids": prompt + answer, "labels": [IGNORED_LABEL] * len(prompt) + answer}
 
 
-def encode_all(examples: Iterable[Example], tokenizer: Any) -> list[Row]:
+def encode_all(examples: Iterable[Example], tokenizer: Any, *, encoder_decoder: bool = False) -> list[Row]:
     """Encode examples in their order."""
-    return [encode(example, tokenizer) for example in examples]
+    return [encode(example, tokenizer, encoder_decoder=encoder_decoder) for example in examples]
 
 
 class PaddedBatch:
-    """Collates rows into a batch padded on the right to its longest row.
+    """Collates rows into a batch padded on the right, inputs and labels each to its longest.
 
     Args:
         pad_id: Token that fills the rows; it is masked out of attention and loss.
@@ -52,16 +59,16 @@ class PaddedBatch:
         self.multiple = multiple
 
     def __call__(self, rows: Sequence[Row]) -> dict[str, Tensor]:
-        """Return `input_ids`, `attention_mask` and `labels`, each (len(rows), longest row, rounded up)."""
-        longest = math.ceil(max(len(row["input_ids"]) for row in rows) / self.multiple) * self.multiple
+        """Return `input_ids` and `attention_mask` (rows, longest input) and `labels` (rows, longest labels)."""
 
-        def padded(values: list[int], filler: int) -> list[int]:
-            return values + [filler] * (longest - len(values))
+        def padded(values: list[list[int]], filler: int) -> Tensor:
+            longest = math.ceil(max(map(len, values)) / self.multiple) * self.multiple
+            return torch.tensor([value + [filler] * (longest - len(value)) for value in values])
 
         return {
-            "input_ids": torch.tensor([padded(row["input_ids"], self.pad_id) for row in rows]),
-            "attention_mask": torch.tensor([padded([1] * len(row["input_ids"]), 0) for row in rows]),
-            "labels": torch.tensor([padded(row["labels"], IGNORED_LABEL) for row in rows]),
+            "input_ids": padded([row["input_ids"] for row in rows], self.pad_id),
+            "attention_mask": padded([[1] * len(row["input_ids"]) for row in rows], 0),
+            "labels": padded([row["labels"] for row in rows], IGNORED_LABEL),
         }
 
 

@@ -13,8 +13,9 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
+from transformers import AutoConfig, AutoTokenizer
 
+from benchmarks.architecture import architecture_of
 from benchmarks.errors import UsageError, nearest
 from bilora.quantised import load_nf4
 
@@ -77,7 +78,7 @@ def fingerprint(folder: Path) -> str:
 
 
 def load_model(folder: Path, *, device: torch.device, quantize: str | None = None) -> tuple[Any, Any]:
-    """Load a causal language model in fp32 and its tokenizer from a folder.
+    """Load a language model, a decoder or an encoder-decoder, in fp32 and its tokenizer from a folder.
 
     Args:
         folder: Folder of the model.
@@ -85,18 +86,20 @@ def load_model(folder: Path, *, device: torch.device, quantize: str | None = Non
         quantize: "nf4" keeps the linear weights in 4 bits, and multiplies in fp32.
 
     Raises:
-        UsageError: If the folder cannot be read as a causal language model.
+        UsageError: If the folder cannot be read as a language model.
     """
     try:
         tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
         options: dict[str, Any] = {"dtype": torch.float32, "local_files_only": True, "use_safetensors": True}
+        model_class = architecture_of(AutoConfig.from_pretrained(folder, local_files_only=True)).model_class
         if quantize is None:
-            model = AutoModelForCausalLM.from_pretrained(folder, **options).to(device)
+            model = model_class.from_pretrained(folder, **options).to(device)
         else:
-            model = load_nf4(folder, compute_dtype=torch.float32, device_map={"": device}, **options)
+            options |= {"model_class": model_class, "device_map": {"": device}}
+            model = load_nf4(folder, compute_dtype=torch.float32, **options)
     except (OSError, ValueError, KeyError) as error:
         reason = str(error).strip().splitlines()[0]
-        raise UsageError(f"--model: {folder} cannot be loaded as a causal language model: {reason}") from None
+        raise UsageError(f"--model: {folder} cannot be loaded as a language model: {reason}") from None
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token
     return model, tokenizer

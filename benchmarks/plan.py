@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -12,15 +12,17 @@ import torch
 from analysis import AnalysisError, FlatnessSettings, SpaceError
 from benchmarks.choices import MethodChoice, label_of, read_choices
 from benchmarks.errors import UsageError
-from benchmarks.models import fingerprint, locate_model
+from benchmarks.models import fingerprint, locate_model, shipped_models
 from benchmarks.settings import CompareSettings
 from benchmarks.spec import RunSpec
 from benchmarks.tasks import Task, create_task
 from bilora.methods import METHODS
 
 
-def plan_runs(settings: CompareSettings) -> tuple[list[RunSpec], Path]:
-    """Return the specifications of all runs, and the folder of the base model.
+def plan_runs(settings: CompareSettings) -> tuple[list[RunSpec], dict[str, Path]]:
+    """Return the specifications of all runs, and the folder of every base model by its name.
+
+    Without `--model` every task is fine-tuned on its own base.
 
     Runs are ordered by seed, then task, then method, so that an interrupted comparison has whole pairs.
 
@@ -38,19 +40,30 @@ def plan_runs(settings: CompareSettings) -> tuple[list[RunSpec], Path]:
     tasks = [create_task(name) for name in settings.tasks]
     for task in tasks:
         task.check()
-    model_folder = locate_model(settings.model)
-    model_fingerprint = fingerprint(model_folder)
+    folders = {model: locate_model(model) for model in dict.fromkeys(_model(settings, task) for task in tasks)}
+    fingerprints = {model: fingerprint(folder) for model, folder in folders.items()}
     specs = [
-        _spec(settings, choice, task, seed, model_fingerprint)
+        _spec(settings, choice, task, seed, fingerprints)
         for seed in range(settings.seeds)
         for task in tasks
         for choice in choices
     ]
-    return specs, model_folder
+    return specs, folders
 
 
-def _spec(settings: CompareSettings, choice: MethodChoice, task: Task, seed: int, model_fingerprint: str) -> RunSpec:
-    recipe = task.recipe
+def _model(settings: CompareSettings, task: Task) -> str:
+    if settings.model is None and task.base not in shipped_models():
+        raise UsageError(
+            f"--tasks: {task.name} is made for the base {task.base}, which is not here; make it with "
+            f"python -m benchmarks.pocket.pretrain --model {task.base}, or name another one with --model"
+        )
+    return settings.model or task.base
+
+
+def _spec(
+    settings: CompareSettings, choice: MethodChoice, task: Task, seed: int, fingerprints: Mapping[str, str]
+) -> RunSpec:
+    recipe, model = task.recipe, _model(settings, task)
     batch_size = settings.batch_size or recipe.batch_size
     micro_batch_size = settings.micro_batch_size or batch_size
     if batch_size % micro_batch_size:
@@ -64,8 +77,8 @@ def _spec(settings: CompareSettings, choice: MethodChoice, task: Task, seed: int
         options=choice.options,
         task=task.name,
         task_version=task.version,
-        model=settings.model,
-        model_fingerprint=model_fingerprint,
+        model=model,
+        model_fingerprint=fingerprints[model],
         seed=seed,
         steps=settings.steps or recipe.steps,
         batch_size=batch_size,

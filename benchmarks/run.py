@@ -17,7 +17,8 @@ from typing import Any
 import torch
 from safetensors.torch import save_file
 
-from analysis import FlatnessSettings, Objective, SpaceError, measure_flatness, parameter_space
+from analysis import FlatnessSettings, SpaceError, measure_flatness, parameter_space
+from benchmarks.architecture import objective
 from benchmarks.encoding import Row, batches, encode_all
 from benchmarks.environment import PeakMemory, environment
 from benchmarks.models import load_model
@@ -99,7 +100,9 @@ def _execute(
     memory = PeakMemory(device)
     model, tokenizer = load_model(model_folder, device=device, quantize=spec.quantize)
     task = create_task(spec.task)
-    train_rows, validation_rows = (_rows(task, task.examples(split), tokenizer) for split in ("train", "validation"))
+    train_rows, validation_rows = (
+        _rows(task, task.examples(split), model, tokenizer) for split in ("train", "validation")
+    )
     pad_id = int(tokenizer.pad_token_id)
     with clock.time("train"):
         trained = train(
@@ -148,9 +151,10 @@ def _execute(
     return problem
 
 
-def _rows(task: Task, examples: Sequence[Example], tokenizer: Any) -> list[Row]:
+def _rows(task: Task, examples: Sequence[Example], model: Any, tokenizer: Any) -> list[Row]:
     """Encode every turn of the examples: a later one has the reference answers before it in its prompt."""
-    return encode_all((turn for example in examples for turn in task.turns(example)), tokenizer)
+    turns = (turn for example in examples for turn in task.turns(example))
+    return encode_all(turns, tokenizer, encoder_decoder=bool(model.config.is_encoder_decoder))
 
 
 def _evaluate(
@@ -171,14 +175,14 @@ def _evaluate(
     train_examples = score_examples(trained.model, tokenizer, task, seen)
     pad_id = int(tokenizer.pad_token_id)
     losses = {
-        name: Objective(trained.model, batches(split, size=EVALUATION_BATCH, pad_id=pad_id)).value()
-        for name, split in (("train_loss", train_rows), ("eval_loss", _rows(task, test, tokenizer)))
+        name: objective(trained.model, batches(split, size=EVALUATION_BATCH, pad_id=pad_id)).value()
+        for name, split in (("train_loss", train_rows), ("eval_loss", _rows(task, test, trained.model, tokenizer)))
     }
     return examples, {
         "metric": task.metric,
         "full_marks": task.full_marks,
-        "score": sum(example.score for example in examples) / len(examples),
-        "train_score": sum(example.score for example in train_examples) / len(train_examples),
+        "score": task.set_score(test, [example.score for example in examples]),
+        "train_score": task.set_score(seen, [example.score for example in train_examples]),
         **losses,
         "generalization_gap": losses["eval_loss"] - losses["train_loss"],
     }
@@ -192,8 +196,8 @@ def _measure(
     settings = FlatnessSettings(**spec.measurement["flatness"])
     available, missing = _spaces(trained.model, settings.spaces)
     settings = replace(settings, spaces=available)
-    objective = Objective(trained.model, batches(train_rows[:count], size=MEASUREMENT_BATCH, pad_id=pad_id))
-    flatness = measure_flatness(objective, trained.model, settings, on_progress=progress.stage("measuring"))
+    loss = objective(trained.model, batches(train_rows[:count], size=MEASUREMENT_BATCH, pad_id=pad_id))
+    flatness = measure_flatness(loss, trained.model, settings, on_progress=progress.stage("measuring"))
     return {**asdict(flatness), "data": {"split": "train", "examples": count}, "not_measured": missing}
 
 

@@ -54,14 +54,15 @@ def generate(
     """Return the greedy completion of every prompt, in the prompts' order.
 
     Args:
-        model: A causal language model in evaluation mode.
+        model: A language model in evaluation mode, a decoder or an encoder-decoder.
         tokenizer: Its tokenizer.
-        prompts: Texts to continue.
+        prompts: Texts to continue or to answer.
         max_new_tokens: Where an answer that does not end is cut off.
         batch_size: Prompts at a time; they are grouped by length and padded on the left.
         on_progress: Called with the finished share.
     """
-    encoded = [encode_prompt(prompt, tokenizer) for prompt in prompts]
+    reads_apart = bool(model.config.is_encoder_decoder)
+    encoded = [encode_prompt(prompt, tokenizer, encoder_decoder=reads_apart) for prompt in prompts]
     order = sorted(range(len(prompts)), key=lambda index: len(encoded[index]))
     texts = [""] * len(prompts)
     for start in range(0, len(order), batch_size):
@@ -79,7 +80,8 @@ def generate(
                 pad_token_id=tokenizer.pad_token_id,
                 eos_token_id=tokenizer.eos_token_id,
             )
-        decoded = tokenizer.batch_decode(output[:, longest:], skip_special_tokens=True)
+        # A decoder's output begins with the prompt, that of an encoder-decoder with the start token.
+        decoded = tokenizer.batch_decode(output[:, 0 if reads_apart else longest :], skip_special_tokens=True)
         for index, text in zip(group, decoded, strict=True):
             texts[index] = text
         on_progress(min(1.0, (start + batch_size) / len(order)))

@@ -44,8 +44,11 @@ class CompareSettings:
     quantize: str | None = setting(
         None, parsing.optional(parsing.choice("nf4")), "nf4 puts every method on a 4-bit base", metavar="nf4|none"
     )
-    model: str = setting(
-        "pocket-llama", parsing.text, "model that ships with the project, or a model folder", metavar="NAME"
+    model: str | None = setting(
+        None,
+        parsing.optional(parsing.text),
+        "model that ships with the project, or a model folder; none: each task's own base",
+        metavar="NAME",
     )
     seeds: int = setting(
         1, parsing.integer(minimum=1), "paired seeds 0..N-1: same data order and adapter start per seed"

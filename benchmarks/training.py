@@ -18,10 +18,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch.nn.functional import cross_entropy
 from transformers import TrainerCallback, TrainingArguments
 from transformers.trainer_callback import PrinterCallback
 
 from analysis import Objective
+from benchmarks.architecture import architecture_of, objective
 from benchmarks.encoding import PaddedBatch, Row, batches
 from benchmarks.environment import synchronize
 from benchmarks.progress import Update
@@ -63,6 +65,24 @@ class TrainedRun:
     history: list[dict[str, float]]
     step_seconds: float
     step_gradients: float
+
+
+class _TokenMeanTrainer(SharpnessTrainer):
+    """Divides the loss of an encoder-decoder by the tokens of all passes of a step, as a decoder does by itself.
+
+    2026-11, transformers 5.24: T5 takes `num_items_in_batch` and leaves it aside, so that the passes of a step were
+    added where a mean was meant.
+    """
+
+    def compute_loss(
+        self, model: Any, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None
+    ) -> Any:
+        labels = inputs["labels"]
+        loss, outputs = super().compute_loss(model, inputs, True, num_items_in_batch=num_items_in_batch)
+        if self.method.model.config.is_encoder_decoder and num_items_in_batch is not None:
+            logits = outputs["logits"].flatten(0, 1).float()
+            loss = cross_entropy(logits, labels.flatten(), reduction="sum") / num_items_in_batch
+        return (loss, outputs) if return_outputs else loss
 
 
 class _Recorder(TrainerCallback):
@@ -107,7 +127,7 @@ class _Recorder(TrainerCallback):
         self.update(step / state.max_steps, f"step {step}/{state.max_steps}{shown}")
         if self.evaluate_every and (step % self.evaluate_every == 0 or step == state.max_steps):
             with self.method.evaluation():
-                losses = {name: objective.value() for name, objective in self.evaluations.items()}
+                losses = {name: found.value() for name, found in self.evaluations.items()}
             self.history.append({"step": step, **losses})
 
     def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, float] | None = None, **kwargs: Any) -> None:
@@ -148,7 +168,7 @@ def train(
     """
     method = create_method(spec.method, **spec.options)
     torch.manual_seed(spec.seed)
-    trainer = SharpnessTrainer(
+    trainer = _TokenMeanTrainer(
         model if method.trains_all_weights else _with_adapter(spec, model, train_rows, pad_id),
         _arguments(spec, folder),
         method=method,
@@ -158,7 +178,7 @@ def train(
     )
     count = spec.evaluation_examples
     evaluations = {
-        name: Objective(trainer.model, batches(rows[:count], size=EVALUATION_BATCH, pad_id=pad_id))
+        name: objective(trainer.model, batches(rows[:count], size=EVALUATION_BATCH, pad_id=pad_id))
         for name, rows in (("validation_loss", validation_rows), ("train_eval_loss", train_rows))
     }
     reference_batch = PaddedBatch(pad_id)(train_rows[: spec.micro_batch_size])
@@ -192,7 +212,8 @@ def train(
 def _with_adapter(spec: RunSpec, model: Any, rows: Sequence[Row], pad_id: int) -> Any:
     """Return the model with the adapter of the run's variant, whose start the global seed has fixed."""
     settings = {"alpha": spec.alpha} if VARIANTS[spec.variant].takes_alpha else {}
-    variant = create_variant(spec.variant, rank=spec.rank, dropout=spec.dropout, task_type="CAUSAL_LM", **settings)
+    task_type = architecture_of(model.config).task_type
+    variant = create_variant(spec.variant, rank=spec.rank, dropout=spec.dropout, task_type=task_type, **settings)
     if variant.needs_gradients:
         device = next(model.parameters()).device
         estimated = batches(rows[:_START_EXAMPLES], size=spec.micro_batch_size, pad_id=pad_id)

@@ -14,13 +14,13 @@ from functools import partial
 import numpy as np
 
 from reports.fields import number
-from reports.metric import Metric
+from reports.metric import Metric, read_metric
 from reports.runs import Run
+from reports.set_scores import MetricError, Scores, Statistic, statistic_of
 from reports.statistics import (
     Estimate,
     Interval,
     PairedDifference,
-    Scores,
     bootstrap_interval,
     estimate,
     paired_difference,
@@ -78,11 +78,11 @@ def _row(store: Store, task: str, method: str, baseline: tuple[Run, ...]) -> Com
         by_seed = {run.seed: run for run in baseline}
         _average("relative_cost", runs, lambda run: _relative_cost(run, by_seed), values, reasons)
     interval = None
-    scores = _scores(runs)
-    if isinstance(scores, str):
-        reasons["score_interval"] = scores
+    scored = _scored(runs)
+    if isinstance(scored, str):
+        reasons["score_interval"] = scored
     else:
-        interval = bootstrap_interval(scores)
+        interval = bootstrap_interval(scored[0], statistic=scored[1])
     difference = None if is_baseline else _difference(runs, baseline, reasons)
     if not runs:
         why = store.why_no_run(task, method)
@@ -135,8 +135,8 @@ def _relative_cost(run: Run, baseline: Mapping[int, Run]) -> float | None:
     return None
 
 
-def _scores(runs: tuple[Run, ...]) -> Scores | str:
-    """Return the (seeds, examples) scores of runs that answered the same examples, or why there are none."""
+def _scored(runs: tuple[Run, ...]) -> tuple[Scores, Statistic] | str:
+    """Return the (seeds, examples) scores of runs that answered the same examples and their metric, or why not."""
     if not runs:
         return "no finished run"
     for run in runs:
@@ -144,7 +144,11 @@ def _scores(runs: tuple[Run, ...]) -> Scores | str:
             return run.faults.get("examples.json", f"run {run.key} stored no scored examples")
         if _identity(run) != _identity(runs[0]):
             return f"runs {runs[0].key} and {run.key} did not answer the same test examples"
-    return np.array([[example.score for example in run.examples] for run in runs], dtype=np.float64)
+    scores = np.array([[example.score for example in run.examples] for run in runs], dtype=np.float64)
+    try:
+        return scores, statistic_of(read_metric(runs[0].row).name, [example.reference for example in runs[0].examples])
+    except MetricError as error:
+        return str(error)
 
 
 def _identity(run: Run) -> tuple[tuple[int, str, str], ...]:
@@ -157,8 +161,9 @@ def _difference(runs: tuple[Run, ...], baseline: tuple[Run, ...], reasons: dict[
         reasons["difference"] = "no seed was finished by both this method and the baseline"
         return None
     pair = tuple(run for run in (*runs, *baseline) if run.seed in shared)
-    scores = _scores(pair)
-    if isinstance(scores, str):
-        reasons["difference"] = scores
+    scored = _scored(pair)
+    if isinstance(scored, str):
+        reasons["difference"] = scored
         return None
-    return paired_difference(scores[: len(shared)], scores[len(shared) :])
+    scores, statistic = scored
+    return paired_difference(scores[: len(shared)], scores[len(shared) :], statistic=statistic)

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from reports.fields import Record, number, text
 from reports.quantities import MINUS
+from reports.set_scores import OF_A_SET
 
 #: Decimals in which full marks are divided.
 _RESOLUTION = 3
@@ -31,12 +32,16 @@ class Metric:
 
     @property
     def unit(self) -> str:
-        """What stands beside a score: `%`, or `of 10`."""
+        """What stands beside a score: `%`, `x 100` where it is no share of anything, or `of 10`."""
+        if self.name in OF_A_SET:
+            return f"x {self.full_marks}"
         return "%" if self.full_marks == 100 else f"of {self.full_marks}"
 
     @property
     def points(self) -> str:
         """What differences between scores are counted in."""
+        if self.name in OF_A_SET:
+            return "points"
         return "percentage points" if self.full_marks == 100 else f"points of {self.full_marks}"
 
     def scaled(self, fraction: float) -> float:

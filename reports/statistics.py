@@ -4,7 +4,8 @@ Two runs of a comparison answer the same test examples, and runs with one seed s
 so methods are compared by paired differences. What an interval covers depends on what was repeated: with one seed
 it resamples test examples alone and says nothing about another training run; with several it resamples seeds and
 examples as crossed factors, because every seed meets the same examples (the pigeonhole bootstrap: Owen, "The
-pigeonhole bootstrap", Annals of Applied Statistics 2007). Refused are unpaired scores and non-finite ones.
+pigeonhole bootstrap", Annals of Applied Statistics 2007). A metric of a whole set is taken anew on every resample.
+Refused are unpaired scores and non-finite ones.
 """
 
 from __future__ import annotations
@@ -14,9 +15,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
-Scores = NDArray[np.float64]
+from reports.set_scores import Scores, Statistic, mean_score
 
 LEVEL = 0.95
 RESAMPLES = 10_000
@@ -97,50 +97,69 @@ def estimate(values: Sequence[float]) -> Estimate:
     return Estimate(mean=mean, standard_error=math.sqrt(variance / count), count=count)
 
 
-def bootstrap_interval(scores: Scores, *, level: float = LEVEL, resamples: int = RESAMPLES) -> Interval:
-    """Return the percentile interval of the mean of `scores`.
+def bootstrap_interval(
+    scores: Scores, *, statistic: Statistic = mean_score, level: float = LEVEL, resamples: int = RESAMPLES
+) -> Interval:
+    """Return the percentile interval of the mean over seeds of the set score.
 
     A resample of a (S, N) array draws S seeds and, independently, N examples, both with replacement, and takes
-    the mean over the drawn rows and columns; with S = 1 only examples vary. The generator is private and fixed,
-    so the same scores give the same interval, and methods compared with each other share their resamples.
+    the statistic over the drawn columns, averaged over the drawn rows; with S = 1 only examples vary. The generator is
+    private and fixed, so the same scores give the same interval, and methods compared with each other share their
+    resamples.
 
     Args:
         scores: (S, N), one row a seed, one column a test example.
+        statistic: Set score of one seed.
         level: Nominal coverage of the interval.
         resamples: Number of bootstrap resamples.
 
     Raises:
         StatisticsError: the array is empty, not two-dimensional, or holds a non-finite score.
     """
+    return _interval(_resampled(scores, statistic, resamples), scores.shape, level)
+
+
+def _interval(resampled: Scores, shape: tuple[int, ...], level: float) -> Interval:
+    tail = (1.0 - level) / 2.0
+    low, high = np.quantile(resampled, [tail, 1.0 - tail])
+    seeds, examples = shape
+    return Interval(
+        low=float(low), high=float(high), level=level, resamples=len(resampled), seeds=seeds, examples=examples
+    )
+
+
+def _resampled(scores: Scores, statistic: Statistic, resamples: int) -> Scores:
+    """Return the set score of every resample; arrays of one shape are drawn from alike."""
     if scores.ndim != 2 or scores.size == 0:
         raise StatisticsError(f"expected scores of shape (seeds, examples), found shape {scores.shape}")
     if not np.isfinite(scores).all():
         raise StatisticsError("scores hold a value that is not finite")
     seeds, examples = scores.shape
     generator = np.random.default_rng(_BOOTSTRAP_SEED)
-    means = np.empty(resamples)
+    found = np.empty(resamples)
     chunk = max(1, _DRAWS_AT_A_TIME // examples)
     for start in range(0, resamples, chunk):
         size = min(chunk, resamples - start)
         columns = generator.integers(examples, size=(size, examples))
         if seeds == 1:
-            means[start : start + size] = scores[0][columns].mean(axis=1)
+            found[start : start + size] = statistic(scores[0], columns)
             continue
         counts = generator.multinomial(seeds, np.full(seeds, 1.0 / seeds), size=size)
-        over_seeds = counts @ scores / seeds
-        means[start : start + size] = np.take_along_axis(over_seeds, columns, axis=1).mean(axis=1)
-    tail = (1.0 - level) / 2.0
-    low, high = np.quantile(means, [tail, 1.0 - tail])
-    return Interval(low=float(low), high=float(high), level=level, resamples=resamples, seeds=seeds, examples=examples)
+        by_seed = np.stack([statistic(row, columns) for row in scores], axis=1)
+        found[start : start + size] = (counts * by_seed).sum(axis=1) / seeds
+    return found
 
 
-def paired_difference(method: Scores, baseline: Scores) -> PairedDifference:
-    """Return the mean of `method - baseline` with its interval; both (S, N), paired by seed and example.
+def paired_difference(method: Scores, baseline: Scores, *, statistic: Statistic = mean_score) -> PairedDifference:
+    """Return the set score of `method` minus that of `baseline` with its interval; both (S, N), paired.
 
     Raises:
         StatisticsError: the shapes differ, so the scores are not paired.
     """
     if method.shape != baseline.shape:
         raise StatisticsError(f"scores are not paired: shapes {method.shape} and {baseline.shape}")
-    differences = method - baseline
-    return PairedDifference(difference=float(differences.mean()), interval=bootstrap_interval(differences))
+    resampled = [_resampled(scores, statistic, RESAMPLES) for scores in (method, baseline)]
+    whole = np.arange(method.shape[1])[None, :]
+    means = [np.mean([statistic(row, whole) for row in scores]) for scores in (method, baseline)]
+    interval = _interval(resampled[0] - resampled[1], method.shape, LEVEL)
+    return PairedDifference(difference=float(means[0] - means[1]), interval=interval)

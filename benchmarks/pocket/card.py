@@ -27,6 +27,52 @@ CARD = "README.md"
 
 
 @dataclass(frozen=True, kw_only=True)
+class CardText:
+    """What a card says in words about one base.
+
+    Attributes:
+        task: Pipeline of the model hub.
+        kind: What the base is, before its size.
+        curricula: What is generated.
+        form: What an input and an output look like.
+        limits: What the base was not trained on.
+    """
+
+    task: str
+    kind: str
+    curricula: str
+    form: str
+    limits: str
+
+
+_LLAMA = CardText(
+    task="text-generation",
+    kind="A Llama",
+    curricula="""arithmetic, stories of quantities in one to three steps, simple
+English from a grammar, lists, strings, small Python functions, instructions, and dialogues. Documents are held out
+by a checksum of their text or file name.""",
+    form="A prompt starts with `<bos>`, which the tokenizer adds by itself; a completion ends with `<eos>`.",
+    limits="""Numbers above 999 and stories of more than three steps are outside what it was trained on. Contexts longer
+than 256 tokens were never seen.""",
+)
+_T5 = CardText(
+    task="text2text-generation",
+    kind="A T5 (gated feed-forward layers, tied embeddings)",
+    curricula="""English paragraphs with agreement, tenses and both
+voices, the same in other words, questions about what was read, sentences with a fault to repair, and in smaller
+shares arithmetic, stories of quantities, lists, strings, small Python functions, instructions and dialogues.
+Paragraphs and the standard library's text are corrupted by spans (15 % of the tokens, three in a span on average,
+Raffel et al. 2020); the others are inputs with their answers as targets. Documents are held out by a checksum of
+their text or file name.""",
+    form="""An input ends with `<eos>`, which the tokenizer adds by itself; the decoder starts with `<bos>` and ends
+with `<eos>`. `<extra_id_0>` to `<extra_id_31>` stand for spans. Losses below are those of the targets.""",
+    limits="""It was never asked whether a sentence is acceptable or whether two sentences mean the same. Inputs
+longer than 256 tokens and answers longer than 96 were never seen.""",
+)
+_TEXTS = {"pocket-llama": _LLAMA, "pocket-t5": _T5}
+
+
+@dataclass(frozen=True, kw_only=True)
 class TrainingRecord:
     """Everything measured in a pretraining run.
 
@@ -88,18 +134,18 @@ def _table(header: tuple[str, str], values: Mapping[str, float], form: str) -> s
 
 
 def _card(record: TrainingRecord) -> str:
-    last, where = record.curve[-1], record.environment
+    last, where, words = record.curve[-1], record.environment, _TEXTS[record.model]
     total, budget = sum(record.seconds.values()), record.settings["training"]["tokens"]
     return f"""---
 license: apache-2.0
 language: en
 library_name: transformers
-pipeline_tag: text-generation
+pipeline_tag: {words.task}
 ---
 
 # {record.model}
 
-A Llama of {record.parameters / 1e6:.2f} million parameters for fine-tuning experiments that have to run on
+{words.kind} of {record.parameters / 1e6:.2f} million parameters for fine-tuning experiments that have to run on
 two CPU cores. It is a test bed, not an assistant.
 
 ![Training loss]({PICTURE})
@@ -119,11 +165,9 @@ All settings, the curve and the numbers below are in `{RECORD}`.
 
 Two sources, nothing downloaded. About {record.settings["library_share"]:.0%} of the tokens are sources and docstrings
 of the standard library of the Python that ran the recipe (Python Software Foundation License 2). The rest are
-generated curricula (`benchmarks/pocket/curricula/`): arithmetic, stories of quantities in one to three steps, simple
-English from a grammar, lists, strings, small Python functions, instructions, and dialogues. Documents are held out
-by a checksum of their text or file name.
+generated curricula (`benchmarks/pocket/curricula/`): {words.curricula}
 
-A prompt starts with `<bos>`, which the tokenizer adds by itself; a completion ends with `<eos>`.
+{words.form}
 
 ## Held-out loss
 
@@ -137,8 +181,7 @@ A prompt starts with `<bos>`, which the tokenizer adds by itself; a completion e
 
 The model knows its curricula and little else: no facts about the world, no English beyond short sentences, no
 safety training. The standard library's text is met many times over and partly memorised, as its held-out loss
-shows. Numbers above 999 and stories of more than three steps are outside what it was trained on. Contexts longer
-than 256 tokens were never seen. A rerun on other hardware gives a model of the same quality, not the same bits,
+shows. {words.limits} A rerun on other hardware gives a model of the same quality, not the same bits,
 and the standard library's text changes with the Python version.
 
 ## Licence

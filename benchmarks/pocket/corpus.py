@@ -18,20 +18,21 @@ import numpy as np
 from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
-from benchmarks.pocket.curricula import CURRICULA, TOKEN_SHARES, draw
+from benchmarks.pocket.curricula import ALL_CURRICULA, T5_TOKEN_SHARES, TOKEN_SHARES, draw
 from benchmarks.pocket.standard_library import library_document
 
 LIBRARY = "standard-library"
 #: Share of the corpus's tokens by source.
 SOURCE_SHARES: dict[str, float] = {**TOKEN_SHARES, LIBRARY: 1 - sum(TOKEN_SHARES.values())}
+T5_SOURCE_SHARES: dict[str, float] = {**T5_TOKEN_SHARES, LIBRARY: 1 - sum(T5_TOKEN_SHARES.values())}
 
 PAD, BOS, EOS = 0, 1, 2
 #: 256 predicted tokens and the one before them.
 ROW_TOKENS = 257
 _BATCH = 256
 #: Documents of one source that a shard can use before it would meet those of the next shard.
-_STRIDE = 1_000_000
-_OPEN_ROWS = 16
+STRIDE = 1_000_000
+OPEN_ROWS = 16
 
 Rows = NDArray[np.uint16]
 
@@ -57,11 +58,11 @@ def document(source: str, index: int, *, seed: int, held_out: bool = False) -> s
     """Return the text of document `index` of a source."""
     if source == LIBRARY:
         return library_document(index, seed=seed, held_out=held_out)
-    return draw(source, CURRICULA[source], index, seed=seed, held_out=held_out).text
+    return draw(source, ALL_CURRICULA[source], index, seed=seed, held_out=held_out).text
 
 
 def _encoded(request: ShardRequest, source: str, tokenizer: Tokenizer) -> Iterator[list[int]]:
-    for first in count(request.shard * _STRIDE, _BATCH):
+    for first in count(request.shard * STRIDE, _BATCH):
         texts = [document(source, index, seed=request.seed) for index in range(first, first + _BATCH)]
         for encoding in tokenizer.encode_batch_fast(texts, add_special_tokens=False):
             yield [BOS, *encoding.ids, EOS][:ROW_TOKENS]
@@ -69,7 +70,7 @@ def _encoded(request: ShardRequest, source: str, tokenizer: Tokenizer) -> Iterat
 
 def build_shard(request: ShardRequest) -> Rows:
     """Build one shard of packed rows, shape (rows, `ROW_TOKENS`), the same whoever builds it."""
-    tokenizer = _tokenizer(request.tokenizer_file)
+    tokenizer = read_tokenizer(request.tokenizer_file)
     documents: list[list[int]] = []
     for source, share in SOURCE_SHARES.items():
         taken = 0
@@ -98,8 +99,8 @@ def pack(documents: list[list[int]]) -> Rows:
         if row is not None:
             row.extend(tokens)
             continue
-        if len(opened) == _OPEN_ROWS:
-            fullest = max(range(_OPEN_ROWS), key=lambda position: len(opened[position]))
+        if len(opened) == OPEN_ROWS:
+            fullest = max(range(OPEN_ROWS), key=lambda position: len(opened[position]))
             closed.append(opened.pop(fullest))
         opened.append(list(tokens))
     closed += opened
@@ -110,5 +111,6 @@ def pack(documents: list[list[int]]) -> Rows:
 
 
 @cache
-def _tokenizer(path: str) -> Tokenizer:
+def read_tokenizer(path: str) -> Tokenizer:
+    """Read a tokenizer once for each process."""
     return Tokenizer.from_file(path)

@@ -2,16 +2,22 @@
 
 Both use documents that were kept out of training by their text (curricula) or their file (standard library). The
 pass rate asks for the completion by greedy decoding and counts exact equality: the skill itself, not its likelihood.
+The losses of an encoder-decoder are those of its targets; text without a question has no pass rate.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
+import numpy as np
 import torch
 from torch.nn.functional import cross_entropy
-from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
+from transformers import LlamaForCausalLM, PreTrainedTokenizerFast, T5ForConditionalGeneration
 
 from benchmarks.pocket.corpus import BOS, EOS, PAD, ROW_TOKENS, document
-from benchmarks.pocket.curricula import CURRICULA, Item, draw
+from benchmarks.pocket.curricula import ALL_CURRICULA, CURRICULA, Item, draw
+from benchmarks.pocket.packed_pairs import pair_loss, target_tokens
+from benchmarks.pocket.pairs import encode_pairs, pack_pairs
 
 _BATCH = 64
 
@@ -59,8 +65,36 @@ def held_out_losses(
     }
 
 
+def held_out_pair_losses(
+    model: T5ForConditionalGeneration,
+    tokenizer: PreTrainedTokenizerFast,
+    sources: list[str],
+    *,
+    documents: int,
+    seed: int = 0,
+) -> dict[str, float]:
+    """Loss of an encoder-decoder on each source's first held-out documents, in nats per token of their targets."""
+    device = next(model.parameters()).device
+    losses: dict[str, float] = {}
+    for source in sources:
+        pairs = encode_pairs(source, 0, documents, tokenizer.backend_tokenizer, seed=seed, held_out=True)
+        rows = pack_pairs(pairs)
+        total, counted = 0.0, 0
+        for first in range(0, len(rows), _BATCH):
+            batch = torch.from_numpy(rows[first : first + _BATCH].astype(np.int64))
+            with torch.inference_mode():
+                total += pair_loss(model, batch.to(device)).item() * target_tokens(batch)
+            counted += target_tokens(batch)
+        losses[source] = total / counted
+    return losses
+
+
 def complete(
-    model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, prompts: list[str], *, max_new_tokens: int
+    model: LlamaForCausalLM | T5ForConditionalGeneration,
+    tokenizer: PreTrainedTokenizerFast,
+    prompts: list[str],
+    *,
+    max_new_tokens: int,
 ) -> list[str]:
     """Complete prompts by greedy decoding, each up to `<eos>` or `max_new_tokens`."""
     device = next(model.parameters()).device
@@ -74,17 +108,25 @@ def complete(
                 max_new_tokens=max_new_tokens,
                 do_sample=False,
             )
-        completions += tokenizer.batch_decode(output[:, batch["input_ids"].shape[1] :], skip_special_tokens=True)
+        start = 0 if model.config.is_encoder_decoder else batch["input_ids"].shape[1]
+        completions += tokenizer.batch_decode(output[:, start:], skip_special_tokens=True)
     return completions
 
 
 def pass_rates(
-    model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, *, items: int, seed: int = 0
+    model: LlamaForCausalLM | T5ForConditionalGeneration,
+    tokenizer: PreTrainedTokenizerFast,
+    *,
+    items: int,
+    seed: int = 0,
+    curricula: Iterable[str] = tuple(CURRICULA),
 ) -> dict[str, float]:
     """Share of held-out items whose greedy completion equals the right one, by curriculum; stories also by steps."""
     rates: dict[str, float] = {}
-    for name, curriculum in CURRICULA.items():
-        drawn = [draw(name, curriculum, index, seed=seed, held_out=True) for index in range(items)]
+    for name in curricula:
+        drawn = [draw(name, ALL_CURRICULA[name], index, seed=seed, held_out=True) for index in range(items)]
+        if not drawn[0].prompt:
+            continue
         given = complete(model, tokenizer, [item.prompt for item in drawn], max_new_tokens=72)
         right = [answer == item.completion for item, answer in zip(drawn, given, strict=True)]
         rates[name] = sum(right) / items

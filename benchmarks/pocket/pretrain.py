@@ -15,8 +15,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from benchmarks.pocket import POCKET_MODELS
-
-MODELS = ("pocket-llama",)
+from benchmarks.pocket.budgets import BUDGETS
 
 
 class PretrainError(ValueError):
@@ -28,23 +27,38 @@ def parser() -> argparse.ArgumentParser:
     options = argparse.ArgumentParser(
         prog="python -m benchmarks.pocket.pretrain", description="Make a pocket base from nothing."
     )
-    options.add_argument("--model", default="pocket-llama", choices=MODELS, help="which base")
+    options.add_argument("--model", default="pocket-llama", choices=tuple(BUDGETS), help="which base")
     options.add_argument("--out", type=Path, help="folder to write (default: the one that ships)")
     options.add_argument("--overwrite", action="store_true", help="replace weights that are already in the folder")
-    options.add_argument("--tokens", type=int, default=2_400_000_000, help="training tokens (default %(default)s)")
-    options.add_argument("--minutes", type=float, help="limit on the training time (default: none)")
+    options.add_argument("--tokens", type=int, help=f"training tokens ({_defaults('tokens')})")
+    options.add_argument("--minutes", type=float, help=f"limit on the training time ({_defaults('minutes')})")
     options.add_argument(
-        "--corpus-tokens", type=int, default=800_000_000, help="distinct tokens; more are repetitions (%(default)s)"
+        "--corpus-tokens", type=int, help=f"distinct tokens; more are repetitions ({_defaults('corpus_tokens')})"
     )
     options.add_argument("--shard-tokens", type=int, default=1_000_000, help="tokens in a shard (%(default)s)")
-    options.add_argument("--batch-rows", type=int, default=256, help="rows of 256 tokens in a step (%(default)s)")
-    options.add_argument("--learning-rate", type=float, default=4e-3, help="peak learning rate (%(default)s)")
+    options.add_argument("--batch-rows", type=int, help=f"rows in a step ({_defaults('batch_rows')})")
+    options.add_argument("--learning-rate", type=float, help=f"peak learning rate ({_defaults('learning_rate')})")
     options.add_argument("--seed", type=int, default=0, help="seed of corpus and weights (%(default)s)")
     options.add_argument("--device", choices=("cpu", "cuda"), help="default: cuda where there is one")
     options.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="processes that generate text")
     options.add_argument("--compile", action="store_true", help="compile the model (pays from about a minute on)")
     options.add_argument("--smoke", action="store_true", help="try the recipe out in seconds; the model is useless")
     return options
+
+
+def _defaults(field: str) -> str:
+    values = {model: getattr(budget, field) for model, budget in BUDGETS.items()}
+    return ", ".join(f"{model} {'none' if value is None else f'{value:g}'}" for model, value in values.items())
+
+
+def fill_in(options: argparse.Namespace) -> None:
+    """Set what was not given to the base's own budget; a limit in tokens alone lifts the one in minutes."""
+    budget = BUDGETS[options.model]
+    if options.tokens is None and options.minutes is None:
+        options.minutes = budget.minutes
+    for field in ("tokens", "corpus_tokens", "batch_rows", "learning_rate"):
+        if getattr(options, field) is None:
+            setattr(options, field, getattr(budget, field))
 
 
 def check(options: argparse.Namespace) -> None:
@@ -70,6 +84,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Parse the command line and run; returns the exit code (2 for bad input)."""
     given = list(sys.argv[1:] if arguments is None else arguments)
     options = parser().parse_args(given)
+    fill_in(options)
     options.out = options.out or POCKET_MODELS / options.model
     try:
         check(options)

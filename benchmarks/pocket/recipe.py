@@ -15,19 +15,18 @@ from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any
 
 import torch
-from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
+from transformers import PreTrainedTokenizerFast
 
-from benchmarks.pocket.architecture import POCKET_LLAMA, SMOKE_LLAMA, LlamaShape, build_llama
+from benchmarks.pocket.bases import BASES, Base
 from benchmarks.pocket.card import TrainingRecord, environment, write_record
-from benchmarks.pocket.corpus import LIBRARY, SOURCE_SHARES, Rows, ShardRequest, build_shard
-from benchmarks.pocket.curricula import CURRICULA
-from benchmarks.pocket.evaluation import held_out_losses, pass_rates
+from benchmarks.pocket.corpus import LIBRARY, Rows, ShardRequest
+from benchmarks.pocket.evaluation import pass_rates
 from benchmarks.pocket.tokenizer import as_pretrained, train_tokenizer
 from benchmarks.pocket.training import CurvePoint, TrainingSettings, train
 
-SHAPES: dict[str, LlamaShape] = {"pocket-llama": POCKET_LLAMA}
 #: Held-out curricula documents whose loss a test recomputes; few, so that it takes a second.
 FIXED_DOCUMENTS = 8
 
@@ -45,6 +44,7 @@ def shards(options: argparse.Namespace, tokenizer_file: Path) -> Iterator[Rows]:
         ShardRequest(shard=shard, tokens=options.shard_tokens, seed=options.seed, tokenizer_file=str(tokenizer_file))
         for shard in range(max(1, options.corpus_tokens // options.shard_tokens))
     ]
+    build_shard = BASES[options.model].build_shard
     if options.workers == 1:
         yield from map(build_shard, requests)
         return
@@ -70,15 +70,16 @@ def _settings(options: argparse.Namespace) -> TrainingSettings:
         learning_rate=options.learning_rate,
         seed=options.seed,
         compile=options.compile,
+        relative=BASES[options.model].relative_rates,
     )
 
 
-def _save(out: Path, model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast) -> LlamaForCausalLM:
+def _save(out: Path, base: Base, model: Any, tokenizer: PreTrainedTokenizerFast) -> Any:
     """Save in bf16 and read back what a user will load, in fp32."""
     model.to(torch.bfloat16).save_pretrained(out)
     tokenizer.save_pretrained(out)
     device = next(model.parameters()).device
-    return LlamaForCausalLM.from_pretrained(out, dtype=torch.float32, local_files_only=True).to(device).eval()
+    return base.model_class.from_pretrained(out, dtype=torch.float32, local_files_only=True).to(device).eval()
 
 
 def pretrain(options: argparse.Namespace, command: str) -> TrainingRecord:
@@ -94,27 +95,35 @@ def pretrain(options: argparse.Namespace, command: str) -> TrainingRecord:
     Raises:
         ValueError: If the device is not there, or training cannot go on.
     """
-    shape = SHAPES[options.model]
-    characters, documents = 12_000_000, 256
+    base = BASES[options.model]
+    shape, characters, documents = base.shape, 12_000_000, 256
     if options.smoke:
-        shape, characters, documents = SMOKE_LLAMA, 60_000, FIXED_DOCUMENTS
+        shape, characters, documents = base.smoke_shape, 60_000, FIXED_DOCUMENTS
         small = {"tokens": 40_000, "corpus_tokens": 20_000, "shard_tokens": 10_000, "batch_rows": 8, "workers": 1}
         options = argparse.Namespace(**{**vars(options), **small})
     device = _device(options.device)
     seconds, clock = {}, time.monotonic()
-    tokenizer = as_pretrained(train_tokenizer(vocabulary=shape.vocabulary, characters=characters, seed=options.seed))
+    tokenizer = as_pretrained(
+        train_tokenizer(
+            vocabulary=shape.vocabulary,
+            characters=characters,
+            seed=options.seed,
+            shares=base.shares,
+            sentinels=base.sentinels,
+        )
+    )
     seconds["tokenizer"], clock = time.monotonic() - clock, time.monotonic()
     with tempfile.TemporaryDirectory() as folder:
         tokenizer.save_pretrained(folder)
         torch.manual_seed(options.seed)
-        model = build_llama(replace(shape, vocabulary=len(tokenizer))).to(device)
+        model = base.build(replace(shape, vocabulary=len(tokenizer))).to(device)
         corpus = shards(options, Path(folder) / "tokenizer.json")
-        curve = train(model, corpus, _settings(options), report=_report)
+        curve = train(model, corpus, _settings(options), report=_report, loss=base.loss, count=base.count)
     seconds["training"], clock = time.monotonic() - clock, time.monotonic()
-    saved = _save(options.out, model, tokenizer)
-    losses = held_out_losses(saved, tokenizer, list(SOURCE_SHARES), documents=documents, seed=options.seed)
-    fixed = held_out_losses(saved, tokenizer, list(CURRICULA), documents=FIXED_DOCUMENTS, seed=options.seed)
-    rates = pass_rates(saved, tokenizer, items=documents, seed=options.seed)
+    saved = _save(options.out, base, model, tokenizer)
+    losses = base.held_out_losses(saved, tokenizer, list(base.shares), documents=documents, seed=options.seed)
+    fixed = base.held_out_losses(saved, tokenizer, list(base.curricula), documents=FIXED_DOCUMENTS, seed=options.seed)
+    rates = pass_rates(saved, tokenizer, items=documents, seed=options.seed, curricula=base.curricula)
     seconds["evaluation"] = time.monotonic() - clock
     record = TrainingRecord(
         model=options.model,
@@ -124,7 +133,7 @@ def pretrain(options: argparse.Namespace, command: str) -> TrainingRecord:
             "shape": asdict(shape),
             "training": asdict(_settings(options)),
             "corpus_tokens": options.corpus_tokens,
-            "library_share": SOURCE_SHARES[LIBRARY],
+            "library_share": base.shares[LIBRARY],
         },
         environment=environment(device),
         seconds=seconds,

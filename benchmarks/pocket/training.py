@@ -1,9 +1,11 @@
-"""Pretraining loop of the pocket bases: next-token loss on packed rows, AdamW, one process, one device.
+"""Pretraining loop of the pocket bases: a loss on packed rows, AdamW, one process, one device.
 
 Shards are trained on in order as the workers finish them, and again in later epochs with their rows reshuffled.
 The learning rate warms up and then follows a half cosine of *progress*: the larger of the share of tokens seen and
 the share of minutes spent, so that a run which is limited by time still ends at learning rate zero. With a token
-budget alone the order of the data is the same everywhere.
+budget alone the order of the data is the same everywhere. T5 starts its matrices at scales far apart (embeddings at 1,
+queries at a hundredth of it) and was trained by Adafactor, whose steps are relative to the size of what they change
+(Shazeer and Stern 2018, arXiv 1804.04235); `relative` gives AdamW's learning rates the same proportions.
 """
 
 from __future__ import annotations
@@ -12,6 +14,7 @@ import math
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -28,13 +31,14 @@ class TrainingSettings:
     Attributes:
         tokens: Tokens to train on, repetitions counted, padding not.
         minutes: Limit on the training time, counted from the end of the first step; None for no limit.
-        batch_rows: Rows of 256 predicted tokens per optimizer step.
+        batch_rows: Rows per optimizer step.
         learning_rate: Peak learning rate.
         weight_decay: AdamW's decoupled decay of all matrices (not of the norms).
         warmup: Share of the run in which the learning rate rises linearly.
         gradient_norm: Global L2 norm at which gradients are clipped.
         seed: Seed of the row order.
         compile: Compile the model with torch.compile.
+        relative: Multiply the learning rate of every parameter by its root mean square at the start.
     """
 
     tokens: int
@@ -46,6 +50,7 @@ class TrainingSettings:
     gradient_norm: float = 1.0
     seed: int = 0
     compile: bool = False
+    relative: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,10 +98,19 @@ def next_token_loss(model: LlamaForCausalLM, rows: torch.Tensor) -> torch.Tensor
     return cross_entropy(logits.flatten(0, 1).float(), rows[:, 1:].flatten(), ignore_index=PAD)
 
 
-def _optimizer(model: LlamaForCausalLM, settings: TrainingSettings, device: torch.device) -> torch.optim.AdamW:
-    matrices = [parameter for parameter in model.parameters() if parameter.ndim >= 2]
-    vectors = [parameter for parameter in model.parameters() if parameter.ndim < 2]
-    groups = [{"params": matrices, "weight_decay": settings.weight_decay}, {"params": vectors, "weight_decay": 0.0}]
+def predicted_tokens(rows: Rows) -> int:
+    """Count the tokens of a batch that follow another one in their row."""
+    return int(np.count_nonzero(rows)) - len(rows)
+
+
+def _optimizer(model: torch.nn.Module, settings: TrainingSettings, device: torch.device) -> torch.optim.AdamW:
+    """Build AdamW; every group has a `scale`, which its learning rate is a multiple of."""
+    grouped: dict[tuple[float, float], list[torch.nn.Parameter]] = {}
+    for parameter in model.parameters():
+        decay = settings.weight_decay if parameter.ndim >= 2 else 0.0
+        scale = parameter.detach().square().mean().sqrt().item() if settings.relative else 1.0
+        grouped.setdefault((decay, scale), []).append(parameter)
+    groups = [{"params": found, "weight_decay": decay, "scale": scale} for (decay, scale), found in grouped.items()]
     return torch.optim.AdamW(groups, lr=settings.learning_rate, betas=(0.9, 0.95), fused=device.type == "cuda")
 
 
@@ -108,12 +122,14 @@ def _finite_mean(losses: list[torch.Tensor], step: int) -> float:
 
 
 def train(
-    model: LlamaForCausalLM,
+    model: torch.nn.Module,
     shards: Iterable[Rows],
     settings: TrainingSettings,
     *,
     report: Callable[[CurvePoint], None],
     points: int = 100,
+    loss: Callable[[Any, torch.Tensor], torch.Tensor] = next_token_loss,
+    count: Callable[[Rows], int] = predicted_tokens,
 ) -> list[CurvePoint]:
     """Train a model in place.
 
@@ -123,6 +139,8 @@ def train(
         settings: Budget and optimizer.
         report: Called with every point of the curve as it is reached.
         points: Number of points of the curve.
+        loss: `loss(model, rows)`, in nats per token.
+        count: Tokens of a batch as the budget counts them.
 
     Returns:
         The training curve.
@@ -132,7 +150,7 @@ def train(
     """
     device = next(model.parameters()).device
     optimizer = _optimizer(model, settings, device)
-    loss_of = torch.compile(next_token_loss) if settings.compile else next_token_loss
+    loss_of = torch.compile(loss) if settings.compile else loss
     curve: list[CurvePoint] = []
     losses: list[torch.Tensor] = []
     tokens, step, start = 0, 0, time.monotonic()
@@ -150,17 +168,17 @@ def train(
         if progress >= 1:
             break
         for group in optimizer.param_groups:
-            group["lr"] = rate
+            group["lr"] = rate * group["scale"]
         batch = torch.from_numpy(rows.astype(np.int64)).to(device, non_blocking=True)
         with torch.autocast(device.type, dtype=torch.bfloat16, enabled=device.type == "cuda"):
-            loss = loss_of(model, batch)
-        torch.autograd.backward(loss)
+            batch_loss = loss_of(model, batch)
+        torch.autograd.backward(batch_loss)
         torch.nn.utils.clip_grad_norm_(model.parameters(), settings.gradient_norm)
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
-        losses.append(loss.detach())
+        losses.append(batch_loss.detach())
         if step == 0:
             # Waiting for the first shard and compiling are no progress; the schedule must not skip the warm-up.
             start = time.monotonic()
-        tokens, step = tokens + int(np.count_nonzero(rows)) - len(rows), step + 1
+        tokens, step = tokens + count(rows), step + 1
     return curve

@@ -24,6 +24,10 @@ class DrawnTask(Task):
     def marks(self, example: Example) -> Set[Hashable]:
         """Return what an example may share with no other, in whatever split."""
 
+    def fits(self, example: Example, position: int) -> bool:
+        """Return whether an example may stand at a position of the drawn ones, train, validation and test in a row."""
+        return True
+
     def examples(self, split: Split) -> tuple[Example, ...]:
         """Return the examples of a split, always the same ones in the same order.
 
@@ -43,7 +47,7 @@ def _splits(kind: type[DrawnTask]) -> dict[Split, tuple[Example, ...]]:
     while len(drawn) < sum(kind.sizes.values()):
         example = task.draw(rng)
         marks = task.marks(example)
-        if seen & marks:
+        if seen & marks or not task.fits(example, len(drawn)):
             continue
         seen |= marks
         drawn.append(example)

@@ -8,8 +8,13 @@ from benchmarks.tasks.pocket_chat import PocketChat
 from benchmarks.tasks.pocket_code import PocketCode
 from benchmarks.tasks.pocket_instruct import PocketInstruct
 from benchmarks.tasks.pocket_math import PocketMath
+from benchmarks.tasks.pocket_nlu_acceptability import PocketNluAcceptability
+from benchmarks.tasks.pocket_nlu_paraphrase import PocketNluParaphrase
 
-TASKS: dict[str, type[Task]] = {cls.name: cls for cls in (PocketMath, PocketCode, PocketChat, PocketInstruct)}
+TASKS: dict[str, type[Task]] = {
+    cls.name: cls
+    for cls in (PocketMath, PocketCode, PocketChat, PocketInstruct, PocketNluAcceptability, PocketNluParaphrase)
+}
 
 
 def create_task(name: str) -> Task:

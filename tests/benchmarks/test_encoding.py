@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import torch
 
 from benchmarks.encoding import IGNORED_LABEL, PaddedBatch, batches, encode, encode_prompt
 from benchmarks.models import load_model, locate_model
 from benchmarks.tasks import Example
-from tests.models import byte_tokenizer
+from tests.models import byte_tokenizer, save_tiny_t5
 
 
 def test_only_the_completion_and_its_end_are_scored() -> None:
@@ -54,3 +56,20 @@ def test_lengths_can_be_rounded_up() -> None:
     assert rounded["attention_mask"].tolist() == [[1, 1, 1, 0]]
     assert rounded["labels"].tolist() == [[1, 2, 3, IGNORED_LABEL]]
     assert PaddedBatch(pad_id=9, multiple=3)(rows)["input_ids"].shape == (1, 3)
+
+
+def test_an_encoder_reads_the_prompt_to_its_end_and_the_labels_are_the_completion(tmp_path: Path) -> None:
+    _, tokenizer = load_model(save_tiny_t5(tmp_path), device=torch.device("cpu"))
+    example = Example(prompt="2 + 2 =", completion=" 4")
+    row = encode(example, tokenizer, encoder_decoder=True)
+    assert tokenizer.decode(row["input_ids"]) == "2 + 2 =<eos>"
+    assert tokenizer.decode(row["labels"]) == " 4<eos>"
+    # The same tokenizer on a decoder: the prompt is not ended, the labels are as long as the input.
+    assert tokenizer.decode(encode(example, tokenizer)["input_ids"]) == "2 + 2 = 4<eos>"
+
+
+def test_inputs_and_labels_are_padded_each_to_its_own_length() -> None:
+    batch = PaddedBatch(pad_id=9)([{"input_ids": [1, 2, 3], "labels": [4]}, {"input_ids": [5], "labels": [6, 7]}])
+    assert batch["input_ids"].tolist() == [[1, 2, 3], [5, 9, 9]]
+    assert batch["attention_mask"].tolist() == [[1, 1, 1], [1, 0, 0]]
+    assert batch["labels"].tolist() == [[4, IGNORED_LABEL], [6, 7]]

@@ -53,7 +53,7 @@ def test_unknown_names_and_broken_files(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"--model: .* cannot be read: .*header"):
         locate_model(str(folder))
     folder = save_tiny_model(tmp_path / "m")
-    (folder / "config.json").write_text('{"model_type": "t5"}')
-    with pytest.raises(UsageError, match=r"--model: .* cannot be loaded as a causal language model") as error:
+    (folder / "config.json").write_text('{"model_type": "vit"}')
+    with pytest.raises(UsageError, match=r"--model: .* cannot be loaded as a language model") as error:
         load_model(folder, device=torch.device("cpu"))
     assert "\n" not in str(error.value)

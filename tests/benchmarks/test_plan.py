@@ -1,25 +1,57 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from benchmarks import models
 from benchmarks.errors import UsageError
 from benchmarks.plan import plan_runs
 from benchmarks.settings import CompareSettings
-from benchmarks.tasks import create_task
+from benchmarks.tasks import TASKS, create_task
+from benchmarks.tasks.pocket_math import PocketMath
+from tests.models import save_tiny_model, save_tiny_t5
 
 SETTINGS = CompareSettings(device="cpu")
 
 
 def test_runs_are_methods_by_tasks_by_seeds_in_pairs() -> None:
-    specs, folder = plan_runs(replace(SETTINGS, seeds=2))
+    specs, folders = plan_runs(replace(SETTINGS, seeds=2))
     assert [(s.seed, s.method) for s in specs] == [
         (seed, method) for seed in (0, 1) for method in ("lora", "lora-sam", "bilora")
     ]
     assert len({s.key for s in specs}) == 6
-    assert folder.name == "pocket-llama"
+    assert {name: folder.name for name, folder in folders.items()} == {"pocket-llama": "pocket-llama"}
+
+
+class _Elsewhere(PocketMath):
+    name = "elsewhere"
+    base = "pocket-abacus"
+
+
+def test_every_task_is_fine_tuned_on_its_own_base(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(TASKS, "elsewhere", _Elsewhere)
+    both = replace(SETTINGS, tasks=("pocket-math", "elsewhere"))
+    with pytest.raises(UsageError, match=r"--tasks: elsewhere is made for the base pocket-abacus, .* --model$"):
+        plan_runs(both)
+    monkeypatch.setattr(models, "SHIPPED", tmp_path)
+    save_tiny_model(tmp_path / "pocket-llama")
+    save_tiny_t5(tmp_path / "pocket-abacus")
+    specs, folders = plan_runs(both)
+    assert folders == {name: tmp_path / name for name in ("pocket-llama", "pocket-abacus")}
+    assert {(spec.task, spec.model) for spec in specs} == {
+        ("pocket-math", "pocket-llama"),
+        ("elsewhere", "pocket-abacus"),
+    }
+    assert {spec.model_fingerprint for spec in specs} == {models.fingerprint(folder) for folder in folders.values()}
+
+
+def test_one_named_model_is_taken_for_all_tasks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(TASKS, "elsewhere", _Elsewhere)
+    specs, folders = plan_runs(replace(SETTINGS, tasks=("pocket-math", "elsewhere"), model="pocket-llama"))
+    assert {spec.model for spec in specs} == set(folders) == {"pocket-llama"}
 
 
 def test_the_recipe_of_the_task_is_the_default_and_can_be_overridden() -> None:

@@ -8,7 +8,7 @@ import torch
 from benchmarks.models import load_model
 from benchmarks.scoring import generate, score_examples
 from benchmarks.tasks import Example, Recipe, Task
-from tests.models import save_tiny_model
+from tests.models import save_tiny_model, save_tiny_t5
 
 
 def test_batched_generation_equals_one_prompt_at_a_time_by_hand(tmp_path: Path) -> None:
@@ -30,6 +30,26 @@ def test_batched_generation_equals_one_prompt_at_a_time_by_hand(tmp_path: Path) 
     found = generate(model, tokenizer, prompts, max_new_tokens=6, batch_size=3, on_progress=seen.append)
     assert found == expected
     assert seen[-1] == 1.0
+
+
+def test_an_encoder_decoder_answers_each_prompt_as_it_does_alone(tmp_path: Path) -> None:
+    """The oracle decodes greedily from the start token, one prompt at a time, without cache or padding."""
+    model, tokenizer = load_model(save_tiny_t5(tmp_path), device=torch.device("cpu"))
+    model.eval()
+    prompts = ["a", "one and two", "bcd", "x" * 30]
+    expected = []
+    for prompt in prompts:
+        given = torch.tensor([tokenizer(prompt)["input_ids"]])
+        answer = [model.config.decoder_start_token_id]
+        for _ in range(6):
+            with torch.no_grad():
+                logits = model(input_ids=given, decoder_input_ids=torch.tensor([answer])).logits
+            answer.append(int(logits[0, -1].argmax()))
+            if answer[-1] == tokenizer.eos_token_id:
+                break
+        expected.append(tokenizer.decode(answer[1:], skip_special_tokens=True))
+    assert len(set(expected)) > 1
+    assert generate(model, tokenizer, prompts, max_new_tokens=6, batch_size=3) == expected
 
 
 class _EndsLike(Task):

@@ -12,12 +12,14 @@ from typing import Any
 
 import pandas as pd
 import pytest
+import torch
 from peft import PeftModel
-from transformers import AutoModelForCausalLM
+from transformers import AutoModelForCausalLM, AutoModelForSeq2SeqLM, AutoTokenizer
 
 from analysis import AnalysisError
 from benchmarks import compare, run
-from tests.models import save_tiny_model
+from benchmarks.tasks import create_task
+from tests.models import save_tiny_model, save_tiny_t5
 
 COLUMNS = {
     "method", "task", "seed", "score", "train_loss", "eval_loss", "generalization_gap", "step_seconds",
@@ -134,6 +136,45 @@ def test_several_tasks_have_their_own_metric_and_dialogues_go_on_from_the_models
     dialogues = json.loads(next((tmp_path / "out" / "runs").glob("pocket-chat-lora-*/examples.json")).read_text())
     assert [len(dialogue["turn_scores"]) for dialogue in dialogues] == [2] * 4
     assert all("Assistant:" in dialogue["generated"] for dialogue in dialogues)
+
+
+def test_an_encoder_decoder_is_trained_scored_measured_and_exported(tmp_path: Path) -> None:
+    save_tiny_t5(tmp_path / "model")
+    methods = "lora,lora-sam,bilora,full-ft,dora+bilora,lora-ga+lora,bi-qlora"
+    assert compare.main(arguments(tmp_path, "--methods", methods)) == 0
+    table = pd.read_csv(tmp_path / "out" / "results.csv").set_index("method")
+    assert table.index.tolist() == methods.split(",")
+    assert table[["train_loss", "eval_loss", "lambda_max_full", "worst_case_full"]].notna().all(axis=None)
+    assert table.loc[["lora", "lora-sam", "bilora"], "lambda_max_lora"].notna().all()
+    folder = next((tmp_path / "out" / "runs").glob("pocket-math-bilora-*"))
+    base = AutoModelForSeq2SeqLM.from_pretrained(tmp_path / "model")
+    adapted = PeftModel.from_pretrained(base, folder / "adapter")
+    assert adapted.peft_config["default"].task_type == "SEQ_2_SEQ_LM"
+    # The recorded loss is that of the exported adapter, by transformers' own loss, an example at a time.
+    tokenizer = AutoTokenizer.from_pretrained(tmp_path / "model")
+    total, counted = 0.0, 0
+    for example in create_task("pocket-math").examples("test")[:4]:
+        labels = tokenizer(example.completion, return_tensors="pt")["input_ids"]
+        given = tokenizer(example.prompt, return_tensors="pt")["input_ids"]
+        with torch.no_grad():
+            loss = adapted(input_ids=given, labels=labels).loss
+        total, counted = total + loss.item() * labels.numel(), counted + labels.numel()
+    assert table.loc["bilora", "eval_loss"] == pytest.approx(total / counted, rel=1e-5)
+
+
+def test_an_encoder_decoder_learns_the_same_from_smaller_passes(tmp_path: Path) -> None:
+    """Four examples at once or one by one: the same gradient, that of the mean over all tokens."""
+    save_tiny_t5(tmp_path / "model")
+    norms = {}
+    for size in ("4", "1"):
+        flags = arguments(tmp_path, "--methods", "lora,lora-sam", "--measure", "false", "--micro-batch-size", size)
+        assert compare.main([*flags, "--out", str(tmp_path / size)]) == 0
+        for path in (tmp_path / size / "runs").glob("*/history.json"):
+            method = path.parent.name.split("-seed")[0]
+            norms[method, size] = [record["grad_norm"] for record in json.loads(path.read_text()) if "loss" in record]
+    assert len(norms) == 4
+    for method in ("pocket-math-lora", "pocket-math-lora-sam"):
+        assert norms[method, "4"] == pytest.approx(norms[method, "1"], rel=1e-3)
 
 
 def test_a_failing_run_is_marked_and_the_others_go_on(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

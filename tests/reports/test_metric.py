@@ -67,6 +67,12 @@ def test_rows_without_a_scale_are_per_cent_and_without_a_name_scores() -> None:
     assert read_metric({}) == Metric(name="score", full_marks=100)
 
 
+def test_a_correlation_is_no_percentage() -> None:
+    correlation = Metric(name="Matthews correlation")
+    assert correlation.full_mark(0.631) == "63.1 x 100"
+    assert correlation.points == "points"
+
+
 def test_a_table_is_headed_by_its_metric_and_counts_on_its_scale(rubric: Path) -> None:
     rows = build_comparison(load_store(rubric), TASK)
     table = comparison_table(rows, "lora")

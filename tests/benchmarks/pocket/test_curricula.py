@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import pytest
 
-from benchmarks.pocket.curricula import CURRICULA, TOKEN_SHARES, Item, draw, is_held_out
+from benchmarks.pocket.curricula import ALL_CURRICULA, CURRICULA, T5_TOKEN_SHARES, TOKEN_SHARES, Item, draw, is_held_out
 from benchmarks.pocket.curricula.arithmetic import EQUATIONS
 from benchmarks.pocket.curricula.number_words import spell
 from benchmarks.pocket.curricula.stories import AMOUNT, START
@@ -17,7 +17,7 @@ ITEMS = 400
 
 
 def drawn(name: str, *, held_out: bool = False, items: int = ITEMS) -> list[Item]:
-    return [draw(name, CURRICULA[name], index, held_out=held_out) for index in range(items)]
+    return [draw(name, ALL_CURRICULA[name], index, held_out=held_out) for index in range(items)]
 
 
 # Recorded once; another digest means that every pocket base has to be made again.
@@ -30,32 +30,38 @@ DIGESTS = {
     "functions": "e943cd193350f9b9",
     "instructions": "ab36f4bb4e9d4cf0",
     "dialogues": "17efecdda393a70a",
+    "sentences": "1aa95b207048a0f5",
+    "wording": "0632ff89b37bbd5c",
+    "reading": "2bee38775bac7554",
+    "repairs": "815ce9f8c1e9e6e2",
 }
 
 
-@pytest.mark.parametrize("name", CURRICULA)
+@pytest.mark.parametrize("name", ALL_CURRICULA)
 def test_documents_are_the_recorded_ones_on_any_machine(name: str) -> None:
     text = "\0".join(item.prompt + "\1" + item.completion for item in drawn(name, items=64))
     assert hashlib.sha256(text.encode()).hexdigest()[:16] == DIGESTS[name]
 
 
-@pytest.mark.parametrize("name", CURRICULA)
+@pytest.mark.parametrize("name", ALL_CURRICULA)
 def test_a_document_depends_on_its_index_alone(name: str) -> None:
-    backwards = [draw(name, CURRICULA[name], index) for index in reversed(range(40))]
+    backwards = [draw(name, ALL_CURRICULA[name], index) for index in reversed(range(40))]
     assert backwards[::-1] == drawn(name, items=40)
-    assert draw(name, CURRICULA[name], 3, seed=1) != draw(name, CURRICULA[name], 3)
+    assert draw(name, ALL_CURRICULA[name], 3, seed=1) != draw(name, ALL_CURRICULA[name], 3)
 
 
-@pytest.mark.parametrize("name", CURRICULA)
+@pytest.mark.parametrize("name", ALL_CURRICULA)
 def test_held_out_documents_are_never_trained_on(name: str) -> None:
     held_out = {item.text for item in drawn(name, held_out=True, items=60)}
     assert all(is_held_out(text) for text in held_out)
     assert not held_out & {item.text for item in drawn(name, items=2_000)}
 
 
-@pytest.mark.parametrize("name", CURRICULA)
+@pytest.mark.parametrize("name", ALL_CURRICULA)
 def test_prompts_leave_the_space_to_the_token_that_follows(name: str) -> None:
-    assert all(item.prompt and not item.prompt.endswith(" ") and item.completion for item in drawn(name))
+    # Paragraphs alone are plain text.
+    assert all(bool(item.prompt) == (name != "sentences") for item in drawn(name))
+    assert all(not item.prompt.endswith(" ") and item.completion for item in drawn(name))
 
 
 def test_a_curriculum_without_variety_is_refused() -> None:
@@ -66,6 +72,8 @@ def test_a_curriculum_without_variety_is_refused() -> None:
 def test_shares_leave_room_for_the_standard_library() -> None:
     assert TOKEN_SHARES.keys() == CURRICULA.keys()
     assert 0.0 < 1 - sum(TOKEN_SHARES.values()) < 0.5
+    assert T5_TOKEN_SHARES.keys() == ALL_CURRICULA.keys()
+    assert 0.0 < 1 - sum(T5_TOKEN_SHARES.values()) < 0.5
 
 
 def test_numbers_are_spelt() -> None:
@@ -261,6 +269,6 @@ def test_grammar_keeps_track_of_the_holder() -> None:
 def test_generators_use_only_the_given_random_state() -> None:
     random.seed(1)
     before = random.getstate()
-    for curriculum in CURRICULA.values():
+    for curriculum in ALL_CURRICULA.values():
         curriculum(random.Random(0))
     assert random.getstate() == before

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -9,10 +10,11 @@ from safetensors import safe_open
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from benchmarks.pocket import POCKET_MODELS
-from benchmarks.pocket.card import RECORD
+from benchmarks.pocket.card import CARD, RECORD, TrainingRecord, write_record
 from benchmarks.pocket.corpus import BOS, EOS
 from benchmarks.pocket.curricula import CURRICULA, draw
 from benchmarks.pocket.evaluation import complete, document_loss, held_out_losses
+from benchmarks.pocket.training import CurvePoint
 
 FOLDER = POCKET_MODELS / "pocket-llama"
 
@@ -76,3 +78,10 @@ def test_the_record_and_the_card_leave_nothing_out(record: Any) -> None:
     for value in record["held_out_loss"].values():
         assert f"{value:.4f}" in card
     assert (FOLDER / "training_curve.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_the_card_that_ships_is_made_of_its_record(record: Any, tmp_path: Path) -> None:
+    curve = tuple(CurvePoint(**point) for point in record["curve"])
+    write_record(tmp_path, TrainingRecord(**{**record, "curve": curve}))
+    assert (tmp_path / CARD).read_text() == (FOLDER / CARD).read_text()
+    assert json.loads((tmp_path / RECORD).read_text()) == record

@@ -2,12 +2,15 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from safetensors import safe_open
+from transformers import AutoModelForCausalLM, AutoModelForSeq2SeqLM, AutoTokenizer
 
 from benchmarks.pocket import pretrain, recipe
+from benchmarks.pocket.bases import BASES
 from benchmarks.pocket.corpus import build_shard
 
 
@@ -22,20 +25,30 @@ def small_library(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("small_library")
-def test_the_smoke_recipe_makes_a_complete_folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize(
+    ("name", "kind"), [("pocket-llama", AutoModelForCausalLM), ("pocket-t5", AutoModelForSeq2SeqLM)]
+)
+def test_the_smoke_recipe_makes_a_complete_folder(
+    name: str, kind: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     out = tmp_path / "base"
-    assert pretrain.main(["--smoke", "--device", "cpu", "--out", str(out)]) == 0
+    arguments = ["--model", name, "--smoke", "--device", "cpu", "--out", str(out)]
+    assert pretrain.main(arguments) == 0
     assert "loss" in capsys.readouterr().out
-    model = AutoModelForCausalLM.from_pretrained(out, local_files_only=True)
+    model = kind.from_pretrained(out, local_files_only=True)
     tokenizer = AutoTokenizer.from_pretrained(out, local_files_only=True)
     assert model.dtype == torch.bfloat16
     assert model.config.vocab_size == len(tokenizer)
     assert model.config.tie_word_embeddings
+    with safe_open(out / "model.safetensors", framework="pt") as weights:
+        assert {weights.get_slice(key).get_dtype() for key in weights.keys()} == {"BF16"}  # noqa: SIM118
     record = json.loads((out / "training_curve.json").read_text())
     assert record["curve"][-1]["loss"] < record["curve"][0]["loss"]
+    assert set(record["held_out_loss"]) == set(BASES[name].shares)
+    assert f"# {name}" in (out / "README.md").read_text()
     assert "--smoke" in (out / "README.md").read_text()
     # A second run must not destroy what the first one made.
-    assert pretrain.main(["--smoke", "--device", "cpu", "--out", str(out)]) == 2
+    assert pretrain.main(arguments) == 2
     assert "already holds weights" in capsys.readouterr().err
 
 
@@ -77,3 +90,18 @@ def test_an_unwritable_folder_is_refused(tmp_path: Path, capsys: pytest.CaptureF
 def test_a_device_that_is_not_there_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert pretrain.main(["--device", "cuda", "--out", str(tmp_path)]) == 2
     assert "--device: found cuda" in capsys.readouterr().err
+
+
+def test_a_base_has_its_own_budget_and_what_is_given_goes_before_it() -> None:
+    def budget(*arguments: str) -> tuple[int, float | None, int, float]:
+        options = pretrain.parser().parse_args(arguments)
+        pretrain.fill_in(options)
+        return options.tokens, options.minutes, options.batch_rows, options.learning_rate
+
+    assert budget() == (2_400_000_000, None, 256, 4e-3)
+    tokens, minutes, *_ = budget("--model", "pocket-t5")
+    assert minutes is not None
+    # The limit in minutes is there for the whole recipe to take less than ten.
+    assert minutes < 8
+    assert budget("--model", "pocket-t5", "--minutes", "2")[:2] == (tokens, 2.0)
+    assert budget("--model", "pocket-t5", "--tokens", "5")[:2] == (5, None)
