@@ -168,20 +168,21 @@ def train(
     """
     method = create_method(spec.method, **spec.options)
     torch.manual_seed(spec.seed)
+    collate = PaddedBatch(pad_id, multiple=_LENGTHS if spec.cuda_graphs else 1)
     trainer = _TokenMeanTrainer(
         model if method.trains_all_weights else _with_adapter(spec, model, train_rows, pad_id),
         _arguments(spec, folder),
         method=method,
         cuda_graphs=spec.cuda_graphs,
         train_dataset=list(train_rows),
-        data_collator=PaddedBatch(pad_id, multiple=_LENGTHS if spec.cuda_graphs else 1),
+        data_collator=collate,
     )
     count = spec.evaluation_examples
     evaluations = {
         name: objective(trainer.model, batches(rows[:count], size=EVALUATION_BATCH, pad_id=pad_id))
         for name, rows in (("validation_loss", validation_rows), ("train_eval_loss", train_rows))
     }
-    reference_batch = PaddedBatch(pad_id)(train_rows[: spec.micro_batch_size])
+    reference_batch = collate(train_rows[: spec.micro_batch_size])
     plain_gradient = GraphedBackward(trainer.model) if spec.cuda_graphs else None
     recorder = _Recorder(
         method,

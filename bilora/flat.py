@@ -4,41 +4,55 @@ An 8B model has hundreds of LoRA factors of a hundred kilobytes. Kernels that ta
 one or two blocks of the GPU and a list of at most some dozens to a launch, so that most of the card waits. Laid out
 one after the other, the factors of a group are one vector: norm, clip, AdamW and projection are single kernels that
 run at the speed of the memory. `bilora.graphed` lays gradients out as the parameters are. Names, shapes and the
-optimizer's state dict stay what they are, so that checkpoints are exchanged with `torch.optim.AdamW`.
+optimizer's state dict stay what they are, so that checkpoints are exchanged with `torch.optim.AdamW`; `torch.save` of
+a single parameter, though, writes the piece that it lies in.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.autograd.graph import increment_version
 from torch.optim import AdamW
 
 _MOMENTS = ("exp_avg", "exp_avg_sq")
+_ABSENT = ("foreach", "capturable", "differentiable", "amsgrad")
 
 
 class FlatAdamW(AdamW):
     """`torch.optim.AdamW(fused=True)` on groups laid out in one piece, see `lay_out`.
 
-    A group of several types or devices, or one in which a parameter had no gradient once, is updated tensor by tensor.
-    Building it moves the parameters: do so before anything keeps their addresses, as a CUDA graph does.
+    Building it moves the parameters: do so before anything keeps their addresses. A group of several types or devices,
+    one whose parameters were moved since, and one in which parameters have taken different numbers of steps (because
+    some had no gradient) is updated tensor by tensor. Laying out takes the memory of a group once more for a moment.
 
     Args:
         params: As AdamW's.
-        **options: AdamW's, but for `fused`, `foreach`, `capturable`, `differentiable` and `amsgrad`.
+        **options: AdamW's, but for `foreach`, `capturable`, `differentiable`, `amsgrad` and `fused=False`.
+
+    Raises:
+        ValueError: If one of these is asked for, or in a state that is loaded.
     """
 
     def __init__(self, params: Any, **options: Any) -> None:
-        unused = {"foreach", "capturable", "differentiable", "amsgrad"}.intersection(options)
-        if any(options.pop(name) for name in unused) or not options.pop("fused", True):
-            raise ValueError(f"{', '.join(sorted(unused)) or 'fused=False'}: not an option of FlatAdamW; use AdamW")
-        self._pieces: dict[int, _Piece] = {}
-        # Groups whose parameters have taken different numbers of steps, which AdamW's bias corrections depend on.
-        self._uneven: set[int] = set()
+        asked = [name for name in _ABSENT if options.pop(name, None)]
+        if options.pop("fused", None) is False:
+            asked.append("fused=False")
+        _refuse(asked)
         super().__init__(params, fused=True, **options)
+        self._unscaled_elsewhere()
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Restore a copy."""
+        super().__setstate__(state)  # type: ignore[no-untyped-call]
+        self._unscaled_elsewhere()
+
+    def _unscaled_elsewhere(self) -> None:
+        # AdamW's fused kernel takes a gradient scaler's scale; ours leaves that, and skipping, to the scaler.
+        self._step_supports_amp_scaling = False
 
     def add_param_group(self, param_group: dict[str, Any]) -> None:
         """Add a group and lay its parameters out in one piece."""
@@ -47,13 +61,17 @@ class FlatAdamW(AdamW):
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Take back a state, of this class or of AdamW."""
+        _refuse([name for name in _ABSENT for group in state_dict["param_groups"] if group.get(name)][:1])
         super().load_state_dict(state_dict)
-        self._pieces.clear()
-        for index, group in enumerate(self.param_groups):
-            counts = {float(self.state[p]["step"]) if p in self.state else 0.0 for p in group["params"]}
-            (self._uneven.add if len(counts) > 1 else self._uneven.discard)(index)
-            if all(p in self.state for p in group["params"]):
-                self._lay_out_state(group["params"])
+        for group in self.param_groups:
+            group["fused"] = True
+            parameters = group["params"]
+            states = [self.state[p] for p in parameters if self.state.get(p)]
+            for parameter, state in zip((p for p in parameters if self.state.get(p)), states, strict=True):
+                # AdamW's other implementations count on the CPU.
+                state["step"] = torch.as_tensor(state["step"], dtype=torch.float32, device=parameter.device)
+            if lay_out(parameters) and len(states) == len(parameters):
+                self._lay_out_states(states, counted_alike=len({float(state["step"]) for state in states}) == 1)
 
     @torch.no_grad()
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
@@ -62,71 +80,64 @@ class FlatAdamW(AdamW):
         if closure is not None:
             with torch.enable_grad():
                 loss = closure()
-        for index, group in enumerate(self.param_groups):
+        for group in self.param_groups:
             trained = [p for p in group["params"] if p.grad is not None]
-            if not trained:
-                continue
-            if any(p not in self.state for p in trained):
+            if trained:
                 self._start(group["params"])
-                self._pieces.pop(index, None)
-            gradients = [p.grad for p in trained]
-            if len(trained) < len(group["params"]):
-                self._uneven.add(index)
-            piece = None if index in self._uneven else self._piece(index, group["params"])
-            if piece is None:
-                states = [self.state[p] for p in trained]
-                steps = [state["step"] for state in states]
-                torch._foreach_add_(steps, 1)
-                moments = [[state[name] for state in states] for name in _MOMENTS]
-                _update(group, trained, gradients, moments[0], moments[1], steps)
-                continue
-            flat = in_one_piece(gradients)
-            if flat is None:
-                flat = torch.cat([gradient.flatten() for gradient in gradients])
-            piece.steps.add_(1)
-            vectors = [piece.parameters], [flat], [piece.mean], [piece.square]
-            _update(group, *vectors, [piece.steps[0]])
+                if len(trained) < len(group["params"]) or not self._update_whole(group):
+                    self._update_each(group, trained)
+                increment_version(trained)
         return loss
 
-    def _piece(self, index: int, parameters: Sequence[Tensor]) -> _Piece | None:
-        """Return a group as vectors, unless it is not in one piece; found once, as long as no parameter moves."""
-        addresses = [p.data_ptr() for p in parameters]
-        known = self._pieces.get(index)
-        if known is not None and known.addresses == addresses:
-            return known
-        states = [self.state[p] for p in parameters]
-        found = [in_one_piece(parameters), *(in_one_piece([s[n] for s in states]) for n in (*_MOMENTS, "step"))]
-        if any(vector is None for vector in found):
-            return None
-        self._pieces[index] = _Piece(addresses, *cast("list[Tensor]", found))
-        return self._pieces[index]
-
     def _start(self, parameters: Sequence[Tensor]) -> None:
-        for parameter in parameters:
-            if parameter not in self.state:
-                step = torch.zeros((), dtype=torch.float32, device=parameter.device)
-                moments = {name: torch.zeros_like(parameter) for name in _MOMENTS}
-                self.state[parameter] = {"step": step, **moments}
-        self._lay_out_state(parameters)
+        new = [p for p in parameters if not self.state.get(p)]
+        for parameter in new:
+            step = torch.zeros((), dtype=torch.float32, device=parameter.device)
+            self.state[parameter] = {"step": step, **{name: torch.zeros_like(parameter) for name in _MOMENTS}}
+        if new and len(new) == len(parameters) and in_one_piece(parameters) is not None:
+            self._lay_out_states([self.state[p] for p in parameters], counted_alike=True)
 
-    def _lay_out_state(self, parameters: Sequence[Tensor]) -> None:
-        if in_one_piece(parameters) is None:
-            return
+    def _lay_out_states(self, states: Sequence[dict[str, Any]], *, counted_alike: bool) -> None:
+        # One storage of all counts says that they are equal: only then one count serves for all.
+        for name in (*_MOMENTS, "step") if counted_alike else _MOMENTS:
+            for state, view in zip(states, copies_in_one_piece([s[name] for s in states]), strict=True):
+                state[name] = view
+
+    def _update_whole(self, group: dict[str, Any]) -> bool:
+        """Update a group as vectors, and return whether that was possible."""
+        parameters = group["params"]
         states = [self.state[p] for p in parameters]
-        for name in ("step", *_MOMENTS):
-            tensors = [state[name] for state in states]
-            if one_kind(tensors):
-                for state, view in zip(states, copies_in_one_piece(tensors), strict=True):
-                    state[name] = view
+        weights, counts = in_one_piece(parameters), in_one_piece([s["step"] for s in states])
+        mean, square = (in_one_piece([s[name] for s in states]) for name in _MOMENTS)
+        if weights is None or mean is None or square is None or counts is None:
+            return False
+        gradients = [p.grad for p in parameters]
+        gradient = in_one_piece(gradients)
+        if gradient is None:
+            gradient = torch.cat([g.reshape(-1) for g in gradients])
+        counts += 1
+        _update(group, [weights], [gradient], [mean], [square], [counts[0]])
+        return True
+
+    def _update_each(self, group: dict[str, Any], trained: Sequence[Tensor]) -> None:
+        """Update parameters one by one, each with a count of its own."""
+        kinds: dict[tuple[torch.dtype, torch.device], list[Tensor]] = {}
+        for parameter in trained:
+            kinds.setdefault((parameter.dtype, parameter.device), []).append(parameter)
+        if in_one_piece([self.state[p]["step"] for p in group["params"]]) is not None:
+            for parameter in group["params"]:
+                self.state[parameter]["step"] = self.state[parameter]["step"].clone()
+        for alike in kinds.values():
+            states = [self.state[p] for p in alike]
+            steps = [state["step"] for state in states]
+            torch._foreach_add_(steps, 1)
+            mean, square = ([state[name] for state in states] for name in _MOMENTS)
+            _update(group, alike, [p.grad for p in alike if p.grad is not None], mean, square, steps)
 
 
-@dataclass(frozen=True)
-class _Piece:
-    addresses: list[int]
-    parameters: Tensor
-    mean: Tensor
-    square: Tensor
-    steps: Tensor
+def _refuse(asked: Sequence[str]) -> None:
+    if asked:
+        raise ValueError(f"{asked[0]}: FlatAdamW has no such option; use torch.optim.AdamW")
 
 
 def _update(
@@ -158,9 +169,9 @@ def lay_out(parameters: Sequence[Tensor]) -> bool:
     """Move parameters into one piece of memory, in their order; they stay the same objects.
 
     Returns:
-        Whether they lie in one piece: all of one type and on one device, and not of several groups.
+        Whether they lie in one piece, which takes one type and one device.
     """
-    if not parameters or not one_kind(parameters):
+    if not _one_kind(parameters):
         return False
     if in_one_piece(parameters) is None:
         for parameter, view in zip(parameters, copies_in_one_piece([p.data for p in parameters]), strict=True):
@@ -175,20 +186,20 @@ def copies_in_one_piece(tensors: Sequence[Tensor]) -> list[Tensor]:
     return [part.view(t.shape) for part, t in zip(parts, tensors, strict=True)]
 
 
-def one_kind(tensors: Iterable[Tensor]) -> bool:
-    """Return whether all tensors have one type and one device."""
-    return len({(t.dtype, t.device) for t in tensors}) == 1
-
-
 def in_one_piece(tensors: Sequence[Tensor]) -> Tensor | None:
     """Return one vector over tensors that follow one another in one storage, in this order; None if they do not.
 
-    Writing to the vector writes to them.
+    Writing to the vector writes to them; `torch.autograd.graph.increment_version` tells autograd.
     """
-    first, last = tensors[0], tensors[-1]
+    if not all(type(t) is Tensor or type(t) is nn.Parameter for t in tensors):
+        return None  # distributed tensors and the like have no one place in memory
+    held = [t for t in tensors if t.numel()]
+    if not held:
+        return None
+    first, last = held[0], held[-1]
     dtype, size, address = first.dtype, first.element_size(), first.data_ptr()
     count = 0
-    for tensor in tensors:
+    for tensor in held:
         if tensor.data_ptr() != address + count * size or tensor.dtype != dtype or not tensor.is_contiguous():
             return None
         count += tensor.numel()
@@ -196,3 +207,8 @@ def in_one_piece(tensors: Sequence[Tensor]) -> Tensor | None:
     if first.untyped_storage().data_ptr() != last.untyped_storage().data_ptr():
         return None
     return first.detach().as_strided((count,), (1,))
+
+
+def _one_kind(tensors: Iterable[Tensor]) -> bool:
+    kinds = {(type(t), t.dtype, t.device) for t in tensors if t.numel()}
+    return len(kinds) == 1 and next(iter(kinds))[0] in (Tensor, nn.Parameter)

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, cast
 
 import torch
@@ -42,6 +42,8 @@ class _Recording:
     gradients: list[tuple[list[nn.Parameter], Tensor]]
     #: Whether it may be launched in vain: it writes to none of the model's buffers.
     repeatable: bool
+    #: Parameters and buffers as they were, so that a launch in vain reads memory that is still theirs.
+    read: list[Tensor]
 
     def launch(self, batch: dict[str, Tensor]) -> Callable[[], None]:
         """Start the pass of a batch; the function returned takes back what it did to the generator."""
@@ -57,10 +59,19 @@ class _Recording:
 class _Structure:
     adapters: Hashable
     parameters: list[nn.Parameter]
-    attributes: list[dict[str, Any]]
+    held: list[Tensor]
+    modules: list[nn.Module]
     adapted: list[Any]
-    scalings: list[dict[str, float]]
     factors: list[Any]
+
+
+@dataclass(frozen=True)
+class _Latest:
+    """What served a kind of batch last; launched unasked only once the model's state has stood for two such batches."""
+
+    state: Hashable
+    recording: _Recording
+    settled: bool
 
 
 class GraphedBackward:
@@ -75,9 +86,10 @@ class GraphedBackward:
 
     Gradients are added to `.grad` as backward passes do. A recording belongs to shapes and types of the batch, to the
     values of what in it is no tensor, to the parameters that require a gradient, to the mode of every module, to
-    autocast, and to which adapters are active, merged and scaled. What is trained must be the model's, modules must
-    not be exchanged, and weights must stay where they are: assigning to `.data` is not seen. Batches that hold anything
-    but tensors, numbers and strings are not recorded.
+    autocast, and to which adapters are active, merged and scaled; all recordings are dropped when weights move. What is
+    trained must be the model's, and modules must not be exchanged. Whatever else Python decides in a pass (by a step's
+    number, say) stays as it was recorded, and a pass must not write to tensors that are not the model's. Batches that
+    hold anything but tensors, numbers and strings are not recorded.
     """
 
     def __init__(
@@ -88,8 +100,8 @@ class GraphedBackward:
         self._eager = self._plain if forward_backward is None else forward_backward
         self._structure: _Structure | None = None
         self._recordings: dict[Hashable, _Recording] = {}
-        #: For each kind of batch the state of the model and the recording that were met last.
-        self._latest: dict[Hashable, tuple[Hashable, _Recording]] = {}
+        self._latest: dict[Hashable, _Latest] = {}
+        self._addresses: tuple[int, ...] = ()
         self._pool: Any = None
 
     def __call__(self, batch: Batch) -> Tensor:
@@ -100,18 +112,21 @@ class GraphedBackward:
         """
         tensors = {name: value for name, value in batch.items() if isinstance(value, Tensor)}
         others = {name: value for name, value in batch.items() if name not in tensors}
-        shapes = tuple((name, value.shape, value.dtype, value.requires_grad) for name, value in tensors.items())
+        shapes = tuple((name, v.shape, v.dtype, v.device, v.requires_grad) for name, v in tensors.items())
         if not all(isinstance(value, _PLAIN) for value in others.values()):
             return self._eager(batch)
         asked: Hashable = (shapes, tuple(others.items()))
         # Looking through thousands of modules takes milliseconds in which the device would wait. So the recording that
-        # served such a batch last is launched first, and dropped if it was not the right one.
-        guess = self._latest.get(asked)
-        launched = guess[1].launch(tensors) if guess is not None and guess[1].repeatable else None
+        # served such batches last is launched first, and dropped if it was not the right one.
+        latest = self._latest.get(asked)
+        early = latest is not None and latest.settled and latest.recording.repeatable
+        take_back = latest.recording.launch(tensors) if latest is not None and early else None
         state, trained = self._state()
-        if guess is None or guess[0] != state:
-            if launched is not None:
-                launched()
+        if latest is None or latest.state != state:
+            if take_back is not None:
+                take_back()
+                take_back = None
+            self._latest.pop(asked, None)
             if not trained or not all(t.is_cuda for t in [*trained, *tensors.values()]):
                 return self._eager(batch)
             key: Hashable = (asked, state)
@@ -119,15 +134,15 @@ class GraphedBackward:
                 if len(self._recordings) >= self.limit:
                     return self._eager(batch)
                 self._recordings[key] = self._record(batch, tensors, trained)
-            guess = self._latest[asked] = (state, self._recordings[key])
-            launched = None
-        recording = guess[1]
-        if launched is None:
-            recording.launch(tensors)
-        for parameters, flat in recording.gradients:
+            latest = self._latest[asked] = _Latest(state, self._recordings[key], settled=False)
+        elif not latest.settled:
+            self._latest[asked] = replace(latest, settled=True)
+        if take_back is None:
+            latest.recording.launch(tensors)
+        for parameters, flat in latest.recording.gradients:
             # A copy, since the next replay writes over the buffer while these may still be in use.
             _add_gradients(parameters, flat.clone())
-        return recording.loss.clone()
+        return latest.recording.loss.clone()
 
     def _state(self) -> tuple[Hashable, list[nn.Parameter]]:
         """Return what a pass depends on besides its batch and the weights' values, and the parameters it trains."""
@@ -135,22 +150,31 @@ class GraphedBackward:
         adapters = (tuple(model.peft_config), tuple(model.active_adapters)) if isinstance(model, PeftModel) else ()
         if self._structure is None or self._structure.adapters != adapters:
             # Walking through thousands of modules takes longer than some passes; adapters come and go by name.
-            modules = list(model.modules())
+            modules, parameters = list(model.modules()), list(model.parameters())
             adapted = [m for m in modules if isinstance(m, BaseTunerLayer)]
-            scalings = [m.scaling for m in adapted if hasattr(m, "scaling")]
             factors = [f for m in adapted for f in getattr(m, "_auxiliary", ())]
-            attributes = [vars(m) for m in modules]
-            self._structure = _Structure(adapters, list(model.parameters()), attributes, adapted, scalings, factors)
+            self._structure = _Structure(
+                adapters, parameters, [*parameters, *model.buffers()], modules, adapted, factors
+            )
         found = self._structure
         trained = [p for p in found.parameters if p.requires_grad]
         state: list[Any] = [adapters, torch.is_autocast_enabled("cuda"), torch.get_autocast_dtype("cuda")]
         state += map(id, trained)
         state.append(len(trained))
-        state += [attributes["training"] for attributes in found.attributes]
+        addresses = tuple(tensor.data_ptr() for tensor in found.held)
+        if addresses != self._addresses:
+            # Recordings would read where the weights were. One may be running.
+            if self._recordings:
+                torch.cuda.synchronize()
+            self._recordings.clear()
+            self._latest.clear()
+            self._addresses = addresses
+        state.append(addresses)
+        state += [module.training for module in found.modules]
         for layer in found.adapted:
             state += (layer.disable_adapters, *layer.merged_adapters)
-        for scaling in found.scalings:
-            state += scaling.values()
+            # Looked up where modules that have none do not search their submodules.
+            state += vars(layer).get("scaling", {}).values()
         state += [factors.active for factors in found.factors]
         return tuple(state), trained
 
@@ -191,7 +215,9 @@ class GraphedBackward:
             for parameter, gradient in zip(trained, before, strict=True):
                 parameter.grad = gradient
         repeatable = all(buffer._version == version for buffer, version in buffers)
-        return _Recording(graph, inputs, loss, gradients, repeatable)
+        assert self._structure is not None
+        read = [tensor.detach() for tensor in self._structure.held]
+        return _Recording(graph, inputs, loss, gradients, repeatable, read)
 
 
 @contextmanager

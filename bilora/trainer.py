@@ -46,7 +46,8 @@ class SharpnessMixin(Trainer if TYPE_CHECKING else object):  # type: ignore[misc
         cuda_graphs: Replay forward and backward passes as CUDA graphs, see `bilora.graphed`, and step with
             `bilora.flat.FlatAdamW` where AdamW is asked for. It pays where a GPU waits for Python: small models, short
             rows. Each shape of a batch is recorded once, sixteen of them at most: let the collator pad to few lengths.
-            The Trainer itself waits for every loss unless `args.logging_nan_inf_filter` is false.
+            The Trainer itself waits for every loss unless `args.logging_nan_inf_filter` is false. What a loss of your
+            own decides in Python is decided once, when it is recorded.
         **kwargs: Everything else the Trainer takes.
     """
 

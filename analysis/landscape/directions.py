@@ -3,9 +3,9 @@
 Random directions are filter-normalised (Li et al., 2018): each row of a Gaussian draw is scaled to the norm of the same
 row of the weights, so that alpha is relative. A row is an output unit of a linear layer, a token of an embedding, an
 output channel of a convolution; the weight of a norm or a bias is one row, or stays fixed, as in Li et al. Tied weights
-are one block of a space and so move once. Draws depend on the seed and the blocks' names alone, which is how
-models that are compared are cut along the same ones; gradient, eigenvector and init-to-final directions belong to one
-model, and are shared through a file.
+are one block of a space and so move once. Draws depend on the seed and the blocks' names alone (of large models also
+on whether they lie on the CPU), which is how models that are compared are cut along the same ones; gradient,
+eigenvector and init-to-final directions belong to one model, and are shared through a file.
 """
 
 from __future__ import annotations

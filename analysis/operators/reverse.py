@@ -36,7 +36,7 @@ class _GradientGraph:
     indices: list[int]
     tokens: int
     saved_bytes: int
-    versions: tuple[int, ...]
+    weights: tuple[float, ...]
 
 
 class ReverseRoute:
@@ -81,14 +81,15 @@ class ReverseRoute:
                 differentiable_attention(),
                 virtual_linears(self.space, self._virtual),
             ):
+                weights = self._weights()
                 for index in range(len(self.objective.batches)):
-                    tokens += self._add_batch(index, direction, product)
+                    tokens += self._add_batch(index, direction, product, weights)
         finally:
             self._virtual.direction, self._virtual.product = (), ()
         return tokens
 
-    def _add_batch(self, index: int, direction: Vector, product: Vector) -> int:
-        graph = self._graph(index)
+    def _add_batch(self, index: int, direction: Vector, product: Vector, weights: tuple[float, ...]) -> int:
+        graph = self._graph(index, weights)
         if not graph.gradients:
             return graph.tokens
         tensors = [*self.space.tensors, self._virtual.anchor]
@@ -107,20 +108,31 @@ class ReverseRoute:
                 block += part
         return graph.tokens
 
-    def _graph(self, index: int) -> _GradientGraph:
+    def _weights(self) -> tuple[float, ...]:
+        """Return what tells whether a weight was written since a graph was kept.
+
+        Version counters, and norms too: PyTorch's fused optimizers write without counting.
+        """
+        held = [tensor.detach() for tensor in (*self.space.model.parameters(), *self.space.tensors)]
+        versions = tuple(float(tensor._version) for tensor in held)
+        if self.graph_budget_bytes == 0 or (self._checked and not self._kept):
+            return versions  # nothing is kept, or nothing fits
+        wide = [tensor for tensor in held if tensor.is_floating_point()]
+        norms = torch.stack([norm.double().to(held[0].device) for norm in torch._foreach_norm(wide)])
+        return (*versions, *norms.tolist())
+
+    def _graph(self, index: int, weights: tuple[float, ...]) -> _GradientGraph:
         """Return the gradient graph of a batch, kept from an earlier product if no weight was written since."""
-        held = (*self.space.model.parameters(), *self.space.tensors)
-        versions = tuple(tensor._version for tensor in held)
         kept = self._kept.get(index)
-        if kept is not None and kept.versions == versions:
+        if kept is not None and kept.weights == weights:
             return kept
         self._kept.pop(index, None)
-        graph = self._build_graph(index, versions)
+        graph = self._build_graph(index, weights)
         if 0 < graph.saved_bytes <= self.graph_budget_bytes - self.kept_bytes:
             self._kept[index] = graph
         return graph
 
-    def _build_graph(self, index: int, versions: tuple[int, ...]) -> _GradientGraph:
+    def _build_graph(self, index: int, weights: tuple[float, ...]) -> _GradientGraph:
         tensors = [*self.space.tensors, self._virtual.anchor]
         with _counting_saved_bytes(tensors, wanted=self.graph_budget_bytes > 0) as saved:
             total, tokens = self.objective.batch_loss(index)
@@ -130,7 +142,7 @@ class ReverseRoute:
             self._checked = True
         # A parameter that enters linearly, or not at all, has a gradient without a graph: its rows of H are zero.
         curved = [i for i, gradient in enumerate(gradients) if gradient is not None and gradient.requires_grad]
-        return _GradientGraph([gradients[i] for i in curved], curved, tokens, sum(saved.values()), versions)
+        return _GradientGraph([gradients[i] for i in curved], curved, tokens, sum(saved.values()), weights)
 
 
 @contextmanager

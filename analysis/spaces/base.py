@@ -108,7 +108,7 @@ class ParameterSpace:
         return list(vector)
 
     def random_direction(self, *, seed: int, stream: str) -> Vector:
-        """Return a standard normal vector of the space, the same for every model with these block names."""
+        """Return a standard normal vector of the space, see `vectors.random`: one for all models of these blocks."""
         return self.project(vectors.random(self.tensors, self.names, seed=seed, stream=stream))
 
     def merged_weights(self) -> Iterator[Tensor]:

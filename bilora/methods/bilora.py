@@ -19,6 +19,7 @@ from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
+from torch.autograd.graph import increment_version
 
 from bilora.flat import in_one_piece
 from bilora.methods.auxiliary import AuxiliaryMethod, AuxiliaryOptions
@@ -107,6 +108,7 @@ class BiLora(AuxiliaryMethod):
         vector = in_one_piece(self.auxiliary_parameters())
         if factors.dim() == 0 and vector is not None:
             vector.mul_(factors)
+            increment_version(self.auxiliary_parameters())
         elif factors.dim() == 0:
             torch._foreach_mul_(self.auxiliary_parameters(), factors)
         else:

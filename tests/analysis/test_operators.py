@@ -137,6 +137,23 @@ def test_a_kept_graph_is_not_used_after_a_weight_was_written(tiny_lora, batches)
         assert all(torch.equal(one, other) for one, other in zip(expected, operator.matvec(direction), strict=True))
 
 
+def test_a_kept_graph_is_not_used_after_a_fused_optimizer_wrote_without_counting(tiny_lora, batches) -> None:
+    model = tiny_lora()
+    with parameter_space(model, "full") as space:
+        direction = space.random_direction(seed=0, stream="test")
+        operator = HessianOperator(Objective(model, batches), space)
+        before = operator.matvec(direction)
+        frozen = next(p for p in model.parameters() if not p.requires_grad and p.dim() == 2)
+        optimizer = torch.optim.AdamW([frozen], lr=0.1, fused=True)
+        frozen.grad = torch.ones_like(frozen)
+        optimizer.step()
+        frozen.grad = None
+        expected = HessianOperator(Objective(model, batches), space).matvec(direction)
+        found = operator.matvec(direction)
+        assert all(torch.equal(one, other) for one, other in zip(expected, found, strict=True))
+        assert vectors.norm(vectors.axpy(-1.0, before, found)) > 1e-3 * vectors.norm(before)
+
+
 def test_kept_graphs_survive_leaving_and_entering_the_full_space(tiny_lora, batches) -> None:
     model = tiny_lora()
     space = parameter_space(model, "full")

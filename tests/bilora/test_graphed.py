@@ -80,6 +80,12 @@ def test_a_recording_belongs_to_all_that_a_pass_depends_on() -> None:
     layer = next(m for m in model.modules() if hasattr(m, "lora_A"))
     layer.scale_layer(3.0)
     assert changed()
+    layer.scaling = dict.fromkeys(layer.scaling, 2.0)
+    assert changed()
+    layer.scale_layer(3.0)
+    assert changed()
+    layer.lora_A["default"].weight.data = layer.lora_A["default"].weight.data.clone()
+    assert changed()
     model.eval()
     assert changed()
     model.base_model.set_adapter(["default"])
@@ -108,9 +114,11 @@ def test_an_auxiliary_beside_hira_is_part_of_the_state() -> None:
     assert graphed._state()[0] == before
 
 
-def test_plain_models_run_too() -> None:
+def test_plain_and_compiled_models_run_too() -> None:
     model = tiny_llama().train()
     assert torch.isfinite(GraphedBackward(model)(as_batch(examples(2))))
+    compiled: Any = torch.compile(model, backend="eager")
+    assert GraphedBackward(compiled)._state()[1]
 
 
 @contextmanager
@@ -171,6 +179,25 @@ def test_a_model_in_another_state_is_not_met_with_the_old_pass() -> None:
         assert loss == pytest.approx(wanted, rel=1e-6)
         torch.testing.assert_close(gradient, wanted_gradient, rtol=1e-5, atol=1e-7)
     assert found[0] != found[1]
+
+
+@needs_cuda
+def test_weights_that_move_are_followed() -> None:
+    model, _ = attach(tiny_llama().cuda(), lora_config())
+    moved_off_zero_on_device(model)
+    batch = {k: v.cuda() for k, v in as_batch(examples(4)).items()}
+    graphed = GraphedBackward(model.train())
+    for _ in range(3):
+        before = float(graphed(batch))
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.data = parameter.data * 1.5
+    torch.cuda.empty_cache()
+    assert float(graphed(batch)) == pytest.approx(float(model(**batch).loss), rel=1e-5)
+    assert float(graphed(batch)) != pytest.approx(before, rel=1e-3)
+    model.cpu()
+    on_cpu = {name: value.cpu() for name, value in batch.items()}
+    assert float(graphed(on_cpu)) == pytest.approx(float(model(**on_cpu).loss), rel=1e-5)
 
 
 @needs_cuda
