@@ -28,7 +28,7 @@ from benchmarks.environment import environment
 from benchmarks.errors import UsageError, nearest
 from benchmarks.models import load_model
 from benchmarks.plan import plan_runs
-from benchmarks.scoring import score_examples
+from benchmarks.scoring import score_examples, task_score
 from benchmarks.settings import CompareSettings, OneLineParser
 from benchmarks.spec import RunSpec
 from benchmarks.store import write_json
@@ -117,9 +117,7 @@ def _head(spec: RunSpec, folder: Path, *, examples: int) -> dict[str, Any]:
             "scored": f"the first {examples} examples of a split; losses over whole splits",
         },
         "environment": environment(device),
-        "validation_score_before": task.set_score(
-            task.examples("validation")[:examples], [example.score for example in before]
-        ),
+        "validation_score_before": task_score(task, before),
         "runs": [],
     }
     print(f"{task.name} {task.version}, examples {record['task_hash']}, base {spec.model} {spec.model_fingerprint}")
@@ -149,9 +147,8 @@ def _run(spec: RunSpec, folder: Path, *, examples: int) -> dict[str, Any]:
     trained.model.eval()
     found: dict[str, Any] = {"steps": spec.steps, "learning_rate": spec.learning_rate, "seed": spec.seed}
     for split in SEEN:
-        chosen = task.examples(split)[:examples]
-        scored = score_examples(trained.model, tokenizer, task, chosen)
-        found[f"{split}_score"] = round(task.set_score(chosen, [example.score for example in scored]), 4)
+        scored = score_examples(trained.model, tokenizer, task, task.examples(split)[:examples])
+        found[f"{split}_score"] = round(task_score(task, scored), 4)
         whole = batches(rows[split], size=EVALUATION_BATCH, pad_id=pad_id)
         found[f"{split}_loss"] = round(objective(trained.model, whole).value(), 4)
     return found | {"train_seconds": round(seconds, 1)}

@@ -23,7 +23,7 @@ from benchmarks.encoding import Row, batches, encode_all
 from benchmarks.environment import PeakMemory, environment
 from benchmarks.models import load_model
 from benchmarks.progress import RunProgress
-from benchmarks.scoring import ScoredExample, score_examples
+from benchmarks.scoring import ScoredExample, score_examples, task_score
 from benchmarks.spec import RunSpec
 from benchmarks.store import SCHEMA, now, write_json
 from benchmarks.tasks import Example, Task, create_task
@@ -181,8 +181,8 @@ def _evaluate(
     return examples, {
         "metric": task.metric,
         "full_marks": task.full_marks,
-        "score": task.set_score(test, [example.score for example in examples]),
-        "train_score": task.set_score(seen, [example.score for example in train_examples]),
+        "score": task_score(task, examples),
+        "train_score": task_score(task, train_examples),
         **losses,
         "generalization_gap": losses["eval_loss"] - losses["train_loss"],
     }

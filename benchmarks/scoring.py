@@ -15,6 +15,7 @@ import torch
 
 from benchmarks.encoding import encode_prompt
 from benchmarks.tasks import Example, Task
+from reports.set_scores import Answered, set_score
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,6 +41,12 @@ class ScoredExample:
     def as_dict(self) -> dict[str, Any]:
         """Return a JSON-ready record."""
         return asdict(self)
+
+
+def task_score(task: Task, examples: Sequence[ScoredExample]) -> float:
+    """Return the task's metric over a set of scored examples."""
+    answered = [Answered(score=e.score, reference=e.reference, generated=e.generated) for e in examples]
+    return set_score(task.metric, answered)
 
 
 def generate(

@@ -16,11 +16,12 @@ import numpy as np
 from reports.fields import number
 from reports.metric import Metric, read_metric
 from reports.runs import Run
-from reports.set_scores import MetricError, Scores, Statistic, statistic_of
+from reports.set_scores import Answered, MetricError, SetMetric, metric_of
 from reports.statistics import (
     Estimate,
     Interval,
     PairedDifference,
+    Scores,
     bootstrap_interval,
     estimate,
     paired_difference,
@@ -135,8 +136,8 @@ def _relative_cost(run: Run, baseline: Mapping[int, Run]) -> float | None:
     return None
 
 
-def _scored(runs: tuple[Run, ...]) -> tuple[Scores, Statistic] | str:
-    """Return the (seeds, examples) scores of runs that answered the same examples and their metric, or why not."""
+def _scored(runs: tuple[Run, ...]) -> tuple[Scores, SetMetric] | str:
+    """Return what the metric takes of runs that answered the same examples, (seeds, examples), and it, or why not."""
     if not runs:
         return "no finished run"
     for run in runs:
@@ -144,11 +145,14 @@ def _scored(runs: tuple[Run, ...]) -> tuple[Scores, Statistic] | str:
             return run.faults.get("examples.json", f"run {run.key} stored no scored examples")
         if _identity(run) != _identity(runs[0]):
             return f"runs {runs[0].key} and {run.key} did not answer the same test examples"
-    scores = np.array([[example.score for example in run.examples] for run in runs], dtype=np.float64)
     try:
-        return scores, statistic_of(read_metric(runs[0].row).name, [example.reference for example in runs[0].examples])
+        metric = metric_of(read_metric(runs[0].row).name, [example.reference for example in runs[0].examples])
     except MetricError as error:
         return str(error)
+    answers = (
+        [Answered(score=e.score, reference=e.reference, generated=e.generated) for e in run.examples] for run in runs
+    )
+    return np.stack([metric.values(answered) for answered in answers]), metric
 
 
 def _identity(run: Run) -> tuple[tuple[int, str, str], ...]:
@@ -165,5 +169,5 @@ def _difference(runs: tuple[Run, ...], baseline: tuple[Run, ...], reasons: dict[
     if isinstance(scored, str):
         reasons["difference"] = scored
         return None
-    scores, statistic = scored
-    return paired_difference(scores[: len(shared)], scores[len(shared) :], statistic=statistic)
+    scores, metric = scored
+    return paired_difference(scores[: len(shared)], scores[len(shared) :], statistic=metric)

@@ -1,77 +1,108 @@
-"""How the scores of single examples become the score of a set, by the name of the metric.
+"""How single examples become the score of a set, by the name of the metric.
 
-Most metrics are means. The Matthews correlation (Matthews, Biochimica et Biophysica Acta 1975), GLUE's metric for CoLA
-(Warstadt et al., TACL 2019, arXiv 1805.12471), is one of a whole set: the correlation of predicted and true classes, 0
-for any constant answer. With two classes it follows from the true ones and from which answers are right; an answer that
-names no class counts as the wrong one. A bootstrap takes it anew on every resample.
+Most metrics are means of the examples' scores. The Matthews correlation (Matthews, Biochimica et Biophysica Acta 1975),
+GLUE's metric for CoLA (Warstadt et al., TACL 2019, arXiv 1805.12471), is one of a whole set: the correlation of
+predicted and true classes, 0 for any constant answer. An answer that names no class is a class of its own that is
+never true (Gorodkin, Computational Biology and Chemistry 2004, has the correlation of several classes). A bootstrap
+takes the score of a set anew on every resample.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-Scores = NDArray[np.float64]
+Values = NDArray[np.float64]
 Columns = NDArray[np.int64]
-Statistic = Callable[[Scores, Columns], Scores]
-"""`statistic(scores, columns)`: scores (N,) of one run and examples drawn from them (R, n) -> their R set scores."""
+Statistic = Callable[[Values, Columns], Values]
+"""`statistic(values, columns)`: one value (N,) an example, examples drawn from them (R, n) -> R set scores."""
 
 
 class MetricError(ValueError):
     """The examples are not such as the metric is defined for; the text says what was found."""
 
 
-def mean_score(scores: Scores, columns: Columns) -> Scores:
-    """Return the mean of every draw."""
-    found: Scores = scores[columns].mean(axis=1)
-    return found
+@dataclass(frozen=True, kw_only=True)
+class Answered:
+    """What a metric may read of one example: the score of its answer, the right answer, and the answer."""
+
+    score: float
+    reference: str
+    generated: str
 
 
-def matthews_correlation(references: Sequence[str]) -> Statistic:
-    """Return the Matthews correlation of examples with these references, which are their classes.
+class Mean:
+    """The mean of the scores."""
+
+    def values(self, examples: Sequence[Answered]) -> Values:
+        """Return the scores."""
+        return np.array([example.score for example in examples], dtype=np.float64)
+
+    def __call__(self, values: Values, columns: Columns) -> Values:
+        """Return the mean of every draw."""
+        found: Values = values[columns].mean(axis=1)
+        return found
+
+
+class MatthewsCorrelation:
+    """The Matthews correlation of answers with right answers, which are the classes.
+
+    Args:
+        references: The right answers of all examples.
 
     Raises:
         MetricError: If there are more than two classes.
     """
-    classes = sorted(set(references))
-    if len(classes) > 2:
-        raise MetricError(f"the Matthews correlation is taken over two classes, found {len(classes)}: {classes[:3]}")
-    positive = np.array([reference == classes[-1] for reference in references], dtype=np.float64)
 
-    def statistic(scores: Scores, columns: Columns) -> Scores:
-        right, truly = scores[columns], positive[columns]
-        true_positive, positives = (right * truly).sum(axis=1), truly.sum(axis=1)
-        true_negative, negatives = (right * (1 - truly)).sum(axis=1), (1 - truly).sum(axis=1)
-        false_negative, false_positive = positives - true_positive, negatives - true_negative
-        numerator = true_positive * true_negative - false_positive * false_negative
-        answered_positive, answered_negative = true_positive + false_positive, true_negative + false_negative
-        product = answered_positive * answered_negative * positives * negatives
-        found: Scores = numerator / np.sqrt(np.where(product > 0, product, 1.0))
+    def __init__(self, references: Sequence[str]) -> None:
+        self._classes = sorted({reference.strip() for reference in references})
+        if len(self._classes) > 2:
+            raise MetricError(
+                f"the Matthews correlation is taken over two classes, found {len(self._classes)}: {self._classes[:3]}"
+            )
+        self._truth = np.array([self._class(reference) for reference in references])
+
+    def _class(self, text: str) -> int:
+        return self._classes.index(text.strip()) if text.strip() in self._classes else 2
+
+    def values(self, examples: Sequence[Answered]) -> Values:
+        """Return the classes that were answered, by number; 2 is none of them."""
+        return np.array([self._class(example.generated) for example in examples], dtype=np.float64)
+
+    def __call__(self, values: Values, columns: Columns) -> Values:
+        """Return the correlation of every draw, 0 where either side is constant."""
+        answered, truly, drawn = values[columns], self._truth[columns], columns.shape[1]
+        counts = [((answered == name).sum(axis=1), (truly == name).sum(axis=1)) for name in range(3)]
+        right = (answered == truly).sum(axis=1)
+        covariance = drawn * right - sum(a * t for a, t in counts)
+        spreads = [drawn**2 - sum(count[side] ** 2 for count in counts) for side in (0, 1)]
+        product = np.asarray(spreads[0], dtype=np.float64) * spreads[1]
+        found: Values = np.where(product > 0, covariance, 0.0) / np.sqrt(np.where(product > 0, product, 1.0))
         return found
 
-    return statistic
+
+SetMetric = Mean | MatthewsCorrelation
+#: Metrics of a whole set, which no share of full marks is.
+OF_A_SET = ("Matthews correlation",)
 
 
-#: Metrics that are no means of the examples' scores.
-OF_A_SET: dict[str, Callable[[Sequence[str]], Statistic]] = {"Matthews correlation": matthews_correlation}
-
-
-def statistic_of(metric: str, references: Sequence[str]) -> Statistic:
-    """Return the set score of a metric for examples with these references.
+def metric_of(name: str, references: Sequence[str]) -> SetMetric:
+    """Return the metric of a name for examples with these right answers; names that are not known are means.
 
     Raises:
         MetricError: If it is not defined for them.
     """
-    return OF_A_SET[metric](references) if metric in OF_A_SET else mean_score
+    return MatthewsCorrelation(references) if name in OF_A_SET else Mean()
 
 
-def set_score(metric: str, scores: Sequence[float], references: Sequence[str]) -> float:
+def set_score(name: str, examples: Sequence[Answered]) -> float:
     """Return the score of a whole set.
 
     Raises:
         MetricError: If the metric is not defined for it.
     """
-    whole = np.arange(len(scores))[None, :]
-    return float(statistic_of(metric, references)(np.asarray(scores, dtype=np.float64), whole)[0])
+    metric = metric_of(name, [example.reference for example in examples])
+    return float(metric(metric.values(examples), np.arange(len(examples))[None, :])[0])

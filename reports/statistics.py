@@ -16,7 +16,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from reports.set_scores import Scores, Statistic, mean_score
+from reports.set_scores import Mean, Statistic, Values
+
+Scores = Values
 
 LEVEL = 0.95
 RESAMPLES = 10_000
@@ -25,6 +27,7 @@ _DRAWS_AT_A_TIME = 4_000_000
 _BOOTSTRAP_SEED = 20_250_819
 #: Below this, a bound is zero in exact arithmetic (scores are averages of at most a few million terms).
 _ROUNDING = 1e-12
+_MEAN = Mean()
 
 
 class StatisticsError(ValueError):
@@ -98,7 +101,7 @@ def estimate(values: Sequence[float]) -> Estimate:
 
 
 def bootstrap_interval(
-    scores: Scores, *, statistic: Statistic = mean_score, level: float = LEVEL, resamples: int = RESAMPLES
+    scores: Scores, *, statistic: Statistic = _MEAN, level: float = LEVEL, resamples: int = RESAMPLES
 ) -> Interval:
     """Return the percentile interval of the mean over seeds of the set score.
 
@@ -108,7 +111,7 @@ def bootstrap_interval(
     resamples.
 
     Args:
-        scores: (S, N), one row a seed, one column a test example.
+        scores: (S, N), one row a seed, one column a test example; what a statistic takes of each.
         statistic: Set score of one seed.
         level: Nominal coverage of the interval.
         resamples: Number of bootstrap resamples.
@@ -150,7 +153,7 @@ def _resampled(scores: Scores, statistic: Statistic, resamples: int) -> Scores:
     return found
 
 
-def paired_difference(method: Scores, baseline: Scores, *, statistic: Statistic = mean_score) -> PairedDifference:
+def paired_difference(method: Scores, baseline: Scores, *, statistic: Statistic = _MEAN) -> PairedDifference:
     """Return the set score of `method` minus that of `baseline` with its interval; both (S, N), paired.
 
     Raises:

@@ -17,8 +17,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Literal, get_args
 
-from reports.set_scores import set_score
-
 Split = Literal["train", "validation", "test"]
 SPLITS: tuple[Split, ...] = get_args(Split)
 
@@ -54,7 +52,7 @@ class Task(ABC):
     name: ClassVar[str]
     #: Changes whenever an example or the scoring rule changes; part of a run's key.
     version: ClassVar[str]
-    #: Name of the metric as its field names it; decides how the scores of a set become one, see `reports.set_scores`.
+    #: Name of the metric as its field names it; decides what the score of a set is, see `reports.set_scores`.
     metric: ClassVar[str]
     #: What a score of 1 is shown as, in the metric's own scale: 100 is per cent, 10 a rubric of ten points.
     full_marks: ClassVar[int] = 100
@@ -94,10 +92,6 @@ class Task(ABC):
         while (following := self.follow_up(found[-1], found[-1].completion)) is not None:
             found.append(following)
         return tuple(found)
-
-    def set_score(self, examples: Sequence[Example], scores: Sequence[float]) -> float:
-        """Return the task's metric over a set of scored examples, the mean of their scores unless it is another."""
-        return set_score(self.metric, scores, [example.completion for example in examples])
 
     def fingerprint(self) -> str:
         """Return a hash of all turns of all examples (16 hex digits), which a frozen task keeps."""

@@ -17,8 +17,9 @@ from peft import PeftModel
 from transformers import AutoModelForCausalLM, AutoModelForSeq2SeqLM, AutoTokenizer
 
 from analysis import AnalysisError
-from benchmarks import compare, run
+from benchmarks import compare, models, run
 from benchmarks.tasks import create_task
+from reports.set_scores import Answered, set_score
 from tests.models import save_tiny_model, save_tiny_t5
 
 COLUMNS = {
@@ -175,6 +176,23 @@ def test_an_encoder_decoder_learns_the_same_from_smaller_passes(tmp_path: Path) 
     assert len(norms) == 4
     for method in ("pocket-math-lora", "pocket-math-lora-sam"):
         assert norms[method, "4"] == pytest.approx(norms[method, "1"], rel=1e-3)
+
+
+def test_a_task_of_another_base_is_trained_on_it_and_scored_by_its_metric(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(models, "SHIPPED", tmp_path / "shipped")
+    save_tiny_t5(tmp_path / "shipped" / "pocket-t5")
+    flags = arguments(tmp_path, "--tasks", "pocket-nlu-acceptability", "--methods", "lora", "--measure", "false")
+    del flags[:2]
+    assert compare.main(flags) == 0
+    folder = next((tmp_path / "out" / "runs").glob("pocket-nlu-acceptability-lora-*"))
+    record = json.loads((folder / "run.json").read_text())
+    assert (record["spec"]["model"], record["row"]["metric"]) == ("pocket-t5", "Matthews correlation")
+    examples = json.loads((folder / "examples.json").read_text())
+    answered = [Answered(score=e["score"], reference=e["reference"], generated=e["generated"]) for e in examples]
+    assert record["row"]["score"] == set_score("Matthews correlation", answered)
+    assert "(Matthews correlation)" in (tmp_path / "out" / "report" / "index.html").read_text()
 
 
 def test_a_failing_run_is_marked_and_the_others_go_on(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

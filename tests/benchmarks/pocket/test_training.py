@@ -94,3 +94,23 @@ def test_a_diverged_run_stops_with_the_flag_to_change() -> None:
 def test_a_width_that_no_head_divides_is_refused() -> None:
     with pytest.raises(ValueError, match="found 40, expected a multiple of the head width 16"):
         build_llama(LlamaShape(hidden=40, head=16))
+
+
+def test_relative_rates_move_every_parameter_in_proportion_to_its_size() -> None:
+    """Of two steps on one batch the first has rate zero; AdamW then moves by its rate where there is a gradient."""
+    changes = {}
+    for relative in (False, True):
+        torch.manual_seed(0)
+        model = build_llama(TINY)
+        before = {name: parameter.detach().clone() for name, parameter in model.named_parameters()}
+        settings = TrainingSettings(
+            tokens=4_000, batch_rows=16, learning_rate=1e-3, weight_decay=0.0, relative=relative
+        )
+        train(model, [rows(16)], settings, report=lambda _: None)
+        after = dict(model.named_parameters())
+        changes[relative] = {name: (after[name].detach() - value).abs().max().item() for name, value in before.items()}
+    sizes = {name: value.square().mean().sqrt().item() for name, value in before.items()}
+    rates = set(sizes.values())
+    assert max(rates) > 10 * min(rates)
+    assert min(changes[False].values()) == pytest.approx(max(changes[False].values()), rel=0.01)
+    assert changes[True] == pytest.approx({name: changes[False][name] * size for name, size in sizes.items()}, rel=0.01)

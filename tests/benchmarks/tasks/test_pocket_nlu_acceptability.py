@@ -8,6 +8,7 @@ import pytest
 
 from benchmarks.pocket.curricula import T5_TOKEN_SHARES
 from benchmarks.pocket.pairs import item
+from benchmarks.scoring import ScoredExample, task_score
 from benchmarks.tasks import pocket_nlu_acceptability as task_module
 from benchmarks.tasks.base import SPLITS, Example
 from benchmarks.tasks.pocket_nlu_acceptability import (
@@ -173,7 +174,18 @@ def test_only_the_right_word_counts(generated: str, score: float) -> None:
     assert TASK.score(Example(prompt="", completion=ACCEPTABLE), generated) == score
 
 
-def test_a_constant_answer_scores_nothing_and_a_perfect_one_everything() -> None:
+def test_constant_answers_score_nothing_and_perfect_ones_everything() -> None:
     examples = TASK.examples("test")
-    for given, wanted in (([ACCEPTABLE] * len(examples), 0.0), ([e.completion for e in examples], 1.0)):
-        assert TASK.set_score(examples, TASK.scores(examples, given)) == wanted
+    for given, wanted in (
+        ([ACCEPTABLE] * len(examples), 0.0),
+        (["no class at all"] * len(examples), 0.0),
+        ([example.completion for example in examples], 1.0),
+    ):
+        scored = [
+            ScoredExample(
+                index=k, prompt=e.prompt, reference=e.completion, generated=text, score=score, turn_scores=(score,)
+            )
+            for k, (e, text) in enumerate(zip(examples, given, strict=True))
+            for score in [TASK.score(e, text)]
+        ]
+        assert task_score(TASK, scored) == wanted

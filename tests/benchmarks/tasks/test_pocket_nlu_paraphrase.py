@@ -163,4 +163,4 @@ def test_the_base_has_met_neither_the_sentences_nor_the_format() -> None:
 
 def test_a_constant_answer_is_right_half_of_the_time() -> None:
     examples = TASK.examples("test")
-    assert TASK.set_score(examples, TASK.scores(examples, [EQUIVALENT] * len(examples))) == 0.5
+    assert sum(TASK.scores(examples, [EQUIVALENT] * len(examples))) == len(examples) / 2
