@@ -48,6 +48,7 @@ class Base:
         count: Tokens of a batch, as its budget counts them.
         held_out_losses: Losses by source, see `evaluation`.
         relative_rates: Whether learning rates are relative, see `training`.
+        weight_decay: AdamW's; none at relative rates, which are several times as large for the embeddings.
     """
 
     shape: LlamaShape | T5Shape
@@ -62,6 +63,7 @@ class Base:
     count: Callable[[Rows], int]
     held_out_losses: Callable[..., dict[str, float]]
     relative_rates: bool
+    weight_decay: float
 
 
 BASES: dict[str, Base] = {
@@ -78,6 +80,7 @@ BASES: dict[str, Base] = {
         count=predicted_tokens,
         held_out_losses=held_out_losses,
         relative_rates=False,
+        weight_decay=0.1,
     ),
     "pocket-t5": Base(
         shape=POCKET_T5,
@@ -92,5 +95,6 @@ BASES: dict[str, Base] = {
         count=pair_tokens,
         held_out_losses=held_out_pair_losses,
         relative_rates=True,
+        weight_decay=0.0,
     ),
 }

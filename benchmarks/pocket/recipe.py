@@ -71,6 +71,7 @@ def _settings(options: argparse.Namespace) -> TrainingSettings:
         seed=options.seed,
         compile=options.compile,
         relative=BASES[options.model].relative_rates,
+        weight_decay=BASES[options.model].weight_decay,
     )
 
 
