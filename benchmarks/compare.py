@@ -9,18 +9,16 @@ from __future__ import annotations
 import shlex
 import sys
 import traceback
-import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
 from rich.console import Console
 from rich.table import Column, Table
-from transformers.utils import logging as transformers_logging
 
 from benchmarks.choices import label_of
 from benchmarks.conventions import conventions
-from benchmarks.environment import environment
+from benchmarks.environment import Quiet, environment
 from benchmarks.errors import UsageError
 from benchmarks.plan import plan_runs
 from benchmarks.progress import ComparisonProgress
@@ -76,7 +74,7 @@ def run_all(specs: Sequence[RunSpec], *, model_folders: Mapping[str, Path], stor
             failures += 1
             _say_not_measured(spec, problem)
     weights = [spec.steps * (METHODS[spec.method].published_cost or 1.0) for spec in missing]
-    with ComparisonProgress(weights, console) as progress, _Quiet():
+    with ComparisonProgress(weights, console) as progress, Quiet():
         for index, spec in enumerate(missing):
             label = f"{spec.label} · {spec.task} · seed {spec.seed}"
             with progress.run(index, label) as run_progress:
@@ -164,16 +162,6 @@ def _print_summary(specs: Sequence[RunSpec], store: RunStore, console: Console) 
         else:
             table.add_row(spec.label, spec.task, str(spec.seed), "failed", *["-"] * (len(headings) - 2))
     console.print(table)
-
-
-class _Quiet(warnings.catch_warnings):
-    """Keep the display free of other libraries' remarks, which no user of this command can act on."""
-
-    def __enter__(self) -> None:
-        super().__enter__()
-        warnings.simplefilter("ignore", FutureWarning)
-        transformers_logging.set_verbosity_error()
-        transformers_logging.disable_progress_bar()
 
 
 if __name__ == "__main__":

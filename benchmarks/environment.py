@@ -1,4 +1,4 @@
-"""What a run was computed on: versions, processor, threads, device, code revision; and its peak memory."""
+"""What a run was computed on: versions, processor, threads, device, code revision; its peak memory; and its quiet."""
 
 from __future__ import annotations
 
@@ -7,12 +7,14 @@ import gc
 import os
 import platform
 import subprocess
+import warnings
 from contextlib import suppress
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import torch
+from transformers.utils import logging as transformers_logging
 
 PACKAGES = ("bilora", "torch", "transformers", "peft", "accelerate", "tokenizers", "numpy", "pandas")
 
@@ -97,3 +99,13 @@ def _resident_peak() -> int:
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     line = next(line for line in status.splitlines() if line.startswith("VmHWM"))
     return int(line.split()[1]) * 1024
+
+
+class Quiet(warnings.catch_warnings):
+    """Keep a command's display free of other libraries' remarks, which no user of it can act on."""
+
+    def __enter__(self) -> None:
+        super().__enter__()
+        warnings.simplefilter("ignore", FutureWarning)
+        transformers_logging.set_verbosity_error()
+        transformers_logging.disable_progress_bar()
