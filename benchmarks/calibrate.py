@@ -3,8 +3,8 @@
 A task is calibrated before any other method meets it, and by this command with plain LoRA alone: it has no flag for
 another one. Every pair of a length and a learning rate is trained and scored on validation and on training examples;
 the test split is never read. What is looked for is a validation score between 25 and 85 % (and, where there are two
-answers, well above their chance) and a visible gap between training and unseen examples; the choice itself is made by hand, written into the task's recipe and into
-`benchmarks/pocket/FROZEN.md` with the hash that this command prints.
+answers, well above their chance) and a visible gap between training and unseen examples. The choice itself is made
+by hand, written into the task's recipe and into `benchmarks/pocket/FROZEN.md` with the hash that this command prints.
 """
 
 from __future__ import annotations

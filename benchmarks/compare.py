@@ -141,27 +141,26 @@ def _print_summary(specs: Sequence[RunSpec], store: RunStore, console: Console) 
         "lambda_max_full": ("λmax full", "{:.3g}"),
         "lambda_max_lora": ("λmax lora", "{:.3g}"),
     }
-    names = [
-        Column("method", min_width=max(len(spec.label) for spec in specs), no_wrap=True),
-        Column("task", min_width=max(len(spec.task) for spec in specs), no_wrap=True),
-    ]
-    rows = {spec.key: store.row(spec.key) for spec in specs if store.is_complete(spec.key)}
-    metrics = {key: read_metric(row) for key, row in rows.items()}
-    shared = {metric.name for metric in metrics.values()}
-    score = Column(shared.pop() if len(shared) == 1 else "score", no_wrap=True)
-    headings: list[Column | str] = ["seed", score, "train", *(heading for heading, _ in columns.values())]
-    table = Table(*names, *headings, box=None, pad_edge=False)
-    for spec in specs:
-        if spec.key in rows:
-            row, metric = rows[spec.key], metrics[spec.key]
-            values = [metric.full_mark(row["score"]), metric.mark(row["train_score"])]
-            values += [
-                form.format(row[name]) if row.get(name) is not None else "-" for name, (_, form) in columns.items()
-            ]
-            table.add_row(spec.label, spec.task, str(spec.seed), *values)
-        else:
-            table.add_row(spec.label, spec.task, str(spec.seed), "failed", *["-"] * (len(headings) - 2))
-    console.print(table)
+    # A table a task: with a column of their names the numbers would not fit.
+    for task in dict.fromkeys(spec.task for spec in specs):
+        own = [spec for spec in specs if spec.task == task]
+        rows = {spec.key: store.row(spec.key) for spec in own if store.is_complete(spec.key)}
+        metrics = {key: read_metric(row) for key, row in rows.items()}
+        name = next((metric.name for metric in metrics.values()), "score")
+        method = Column("method", min_width=max(len(spec.label) for spec in own), no_wrap=True)
+        headings = ["seed", Column(name, no_wrap=True), "train", *(heading for heading, _ in columns.values())]
+        table = Table(method, *headings, box=None, pad_edge=False, title=task, title_justify="left")
+        for spec in own:
+            if spec.key in rows:
+                row, metric = rows[spec.key], metrics[spec.key]
+                values = [metric.full_mark(row["score"]), metric.mark(row["train_score"])]
+                values += [
+                    form.format(row[name]) if row.get(name) is not None else "-" for name, (_, form) in columns.items()
+                ]
+                table.add_row(spec.label, str(spec.seed), *values)
+            else:
+                table.add_row(spec.label, str(spec.seed), "failed", *["-"] * (len(headings) - 2))
+        console.print(table)
 
 
 if __name__ == "__main__":
