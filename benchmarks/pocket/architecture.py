@@ -1,7 +1,7 @@
 """Shapes of the pocket bases, as transformers builds them.
 
 `pocket-llama` is a Llama of 2.6 million parameters. Its width and depth are set by what plain LoRA may cost on two
-CPU cores (about 160 ms for a step of 16 examples), not by what a GPU could train. `pocket-t5` is a T5 of 7.4 million
+CPU cores (about 160 ms for a step of 16 examples), not by what a GPU could train. `pocket-t5` is a T5 of 7.3 million
 parameters with the gated feed-forward layers of T5 1.1 (Shazeer 2020, arXiv 2002.05202) and no dropout; its tasks have
 short inputs and one-word answers, so that a step costs about as much.
 """
