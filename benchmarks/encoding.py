@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from benchmarks.tasks import Example
+from benchmarks.tasks import Example, Task
 
 IGNORED_LABEL = -100
 Row = dict[str, list[int]]
@@ -44,6 +44,14 @@ def encode(example: Example, tokenizer: Any, *, encoder_decoder: bool = False) -
 def encode_all(examples: Iterable[Example], tokenizer: Any, *, encoder_decoder: bool = False) -> list[Row]:
     """Encode examples in their order."""
     return [encode(example, tokenizer, encoder_decoder=encoder_decoder) for example in examples]
+
+
+def encode_turns(
+    task: Task, examples: Iterable[Example], tokenizer: Any, *, encoder_decoder: bool = False
+) -> list[Row]:
+    """Encode every turn of a task's examples in order; later prompts hold the reference answers before them."""
+    turns = (turn for example in examples for turn in task.turns(example))
+    return encode_all(turns, tokenizer, encoder_decoder=encoder_decoder)
 
 
 class PaddedBatch:

@@ -19,14 +19,14 @@ from safetensors.torch import save_file
 
 from analysis import FlatnessSettings, SpaceError, measure_flatness, parameter_space
 from benchmarks.architecture import objective
-from benchmarks.encoding import Row, batches, encode_all
+from benchmarks.encoding import Row, batches, encode_turns
 from benchmarks.environment import PeakMemory, environment
 from benchmarks.models import load_model
 from benchmarks.progress import RunProgress
 from benchmarks.scoring import ScoredExample, score_examples, task_score
 from benchmarks.spec import RunSpec
 from benchmarks.store import SCHEMA, now, write_json
-from benchmarks.tasks import Example, Task, create_task
+from benchmarks.tasks import SPLITS, Task, create_task
 from benchmarks.training import EVALUATION_BATCH, TrainedRun, train
 from bilora.trainer import METHOD_STATE
 
@@ -100,17 +100,20 @@ def _execute(
     memory = PeakMemory(device)
     model, tokenizer = load_model(model_folder, device=device, quantize=spec.quantize)
     task = create_task(spec.task)
-    train_rows, validation_rows = (
-        _rows(task, task.examples(split), model, tokenizer) for split in ("train", "validation")
-    )
+    examples_of = {split: task.examples(split) for split in SPLITS}
+    examples_of["test"] = examples_of["test"][: spec.test_examples]
+    rows = {
+        split: encode_turns(task, chosen, tokenizer, encoder_decoder=bool(model.config.is_encoder_decoder))
+        for split, chosen in examples_of.items()
+    }
     pad_id = int(tokenizer.pad_token_id)
     with clock.time("train"):
         trained = train(
             spec,
             model,
             pad_id=pad_id,
-            train_rows=train_rows,
-            validation_rows=validation_rows,
+            train_rows=rows["train"],
+            validation_rows=rows["validation"],
             folder=folder / "trainer",
             update=progress.stage("training"),
         )
@@ -122,13 +125,13 @@ def _execute(
     trained.model.eval()
     with trained.method.evaluation():
         with clock.time("evaluate"):
-            examples, row = _evaluate(spec, trained, tokenizer, task, train_rows, progress)
+            examples, row = _evaluate(spec, trained, tokenizer, task, rows, progress)
         measurement: dict[str, Any] | None = None
         problem: str | None = None
         if spec.measurement is not None:
             try:
                 with clock.time("measure"):
-                    measurement = _measure(spec, trained, train_rows, pad_id, progress)
+                    measurement = _measure(spec, trained, rows["train"], pad_id, progress)
             except Exception as error:
                 problem = _one_line(error, spec)
     row |= _training_columns(spec, trained) | {"peak_memory_bytes": peak_memory_bytes} | _sharpness_columns(measurement)
@@ -151,14 +154,8 @@ def _execute(
     return problem
 
 
-def _rows(task: Task, examples: Sequence[Example], model: Any, tokenizer: Any) -> list[Row]:
-    """Encode every turn of the examples: a later one has the reference answers before it in its prompt."""
-    turns = (turn for example in examples for turn in task.turns(example))
-    return encode_all(turns, tokenizer, encoder_decoder=bool(model.config.is_encoder_decoder))
-
-
 def _evaluate(
-    spec: RunSpec, trained: TrainedRun, tokenizer: Any, task: Task, train_rows: list[Row], progress: RunProgress
+    spec: RunSpec, trained: TrainedRun, tokenizer: Any, task: Task, rows: dict[Any, list[Row]], progress: RunProgress
 ) -> tuple[list[ScoredExample], dict[str, Any]]:
     """Score the test split by generation, a training subset of the validation's size too, and take both losses."""
     update = progress.stage("scoring")
@@ -176,7 +173,7 @@ def _evaluate(
     pad_id = int(tokenizer.pad_token_id)
     losses = {
         name: objective(trained.model, batches(split, size=EVALUATION_BATCH, pad_id=pad_id)).value()
-        for name, split in (("train_loss", train_rows), ("eval_loss", _rows(task, test, trained.model, tokenizer)))
+        for name, split in (("train_loss", rows["train"]), ("eval_loss", rows["test"]))
     }
     return examples, {
         "metric": task.metric,

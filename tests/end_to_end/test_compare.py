@@ -88,7 +88,9 @@ def test_the_same_command_does_nothing_that_is_done(finished: Path, capsys: pyte
     before = contents(finished / "out" / "runs")
     assert compare.main(arguments(finished)) == 0
     assert contents(finished / "out" / "runs") == before
-    assert "3 of 3 runs are finished already and kept" in capsys.readouterr().out
+    shown = capsys.readouterr().out
+    assert "3 of 3 runs are finished already and kept" in shown
+    assert "exact match" in shown  # heads the scores of the one task
 
 
 def test_one_seed_gives_identical_numbers(finished: Path, tmp_path: Path) -> None:
@@ -126,7 +128,10 @@ def test_several_tasks_have_their_own_metric_and_dialogues_go_on_from_the_models
     tasks = ("pocket-math", "pocket-chat", "pocket-instruct")
     flags = arguments(tmp_path, "--methods", "lora,bilora", "--tasks", ",".join(tasks), "--measure", "false")
     assert compare.main(flags) == 0
-    assert "0.00 of 10" in capsys.readouterr().out
+    heads, *lines = capsys.readouterr().out.split("\nmethod ")[1].splitlines()
+    assert "score" in heads
+    assert sum("0.00 of 10" in line for line in lines) == 2
+    assert sum("0.0 %" in line for line in lines) == 4
     table = pd.read_csv(tmp_path / "out" / "results.csv")
     assert table["task"].tolist() == [task for task in tasks for _ in range(2)]
     assert dict(zip(table["task"], table["full_marks"], strict=True)) == dict(zip(tasks, (100, 10, 100), strict=True))
