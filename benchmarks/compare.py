@@ -146,9 +146,12 @@ def _print_summary(specs: Sequence[RunSpec], store: RunStore, console: Console) 
         own = [spec for spec in specs if spec.task == task]
         rows = {spec.key: store.row(spec.key) for spec in own if store.is_complete(spec.key)}
         metrics = {key: read_metric(row) for key, row in rows.items()}
-        name = next((metric.name for metric in metrics.values()), "score")
+        heading = next((metric.name for metric in metrics.values()), "score")
+        # The name of a metric may be wrapped between its words; a score and its unit may not.
+        unbroken = [*heading.split(), *(metric.full_mark(1.0) for metric in metrics.values())]
         method = Column("method", min_width=max(len(spec.label) for spec in own), no_wrap=True)
-        headings = ["seed", Column(name, no_wrap=True), "train", *(heading for heading, _ in columns.values())]
+        score = Column(heading, min_width=max(map(len, unbroken)))
+        headings: list[Column | str] = ["seed", score, "train", *(shown for shown, _ in columns.values())]
         table = Table(method, *headings, box=None, pad_edge=False, title=task, title_justify="left")
         for spec in own:
             if spec.key in rows:

@@ -29,7 +29,7 @@ def comparison_table(rows: tuple[ComparisonRow, ...], baseline: str) -> Table:
             definition=f"Paired difference in {metric.name} on test examples, in {metric.points}, with its 95 % "
             "bootstrap interval.",
         ),
-        Column(title=f"{metric.title}, training", unit=metric.unit, definition="The same metric on training examples."),
+        Column(title=f"Train {metric.name}", unit=metric.unit, definition="The same metric on training examples."),
         Column(title="Train loss", unit="nats", definition="Mean loss per completion token, training set."),
         Column(title="Test loss", unit="nats", definition="Mean loss per completion token, test set."),
         Column(title="Gap", unit="nats", definition="Generalisation gap: test loss minus training loss."),

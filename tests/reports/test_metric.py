@@ -78,7 +78,7 @@ def test_a_table_is_headed_by_its_metric_and_counts_on_its_scale(rubric: Path) -
     table = comparison_table(rows, "lora")
     heads = [(column.title, column.unit) for column in table.columns]
     assert heads[0] == ("Rubric score", "of 10")
-    assert heads[2] == ("Rubric score, training", "of 10")
+    assert heads[2] == ("Train rubric score", "of 10")
     assert "points of 10" in table.columns[1].definition
     assert table.caption == "Methods on pocket-math: rubric score, generalisation and cost."
     cells, row = table.groups[0].lines[2].cells, rows[2]

@@ -33,7 +33,7 @@ def test_comparison_cells_show_the_rows(one_seed: Path) -> None:
     interval = f"{100 * pair.interval.low:+.1f} to {100 * pair.interval.high:+.1f}"
     assert found["Difference to LoRA"].line == f"{100 * pair.difference:+.1f} ({interval})"
     assert found["Cost"].line == "1.14× (47.0 ms per step)"
-    assert found["Exact match, training"].line == "95.0"
+    assert found["Train exact match"].line == "95.0"
     assert found["Train loss"].line == "0.110"
     assert found["Test loss"].line == "0.530"
     assert found["Gap"].line == "0.420"
