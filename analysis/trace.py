@@ -10,6 +10,7 @@ vectors are those of the subspace and n is its dimension. Ours, since the librar
 from __future__ import annotations
 
 import math
+import statistics
 import time
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -85,8 +86,10 @@ def trace(
         operator: Symmetric; its random directions are standard normal vectors of its domain. The products it
             returns are overwritten.
         method: "hutchinson" keeps no vector; "xtrace" keeps up to `basis_size`; "hutch++" builds its sketch from
-            a third of the products, then samples; "auto" is XTrace until the basis is full, then adds samples
-            of Hutch++ on its sketch, and Hutchinson where fewer than eight vectors may be kept.
+            a third of the products, then samples; "auto" is XTrace while a larger basis pays (the variance falls by
+            half whenever it doubles, which it does not in a flat spectrum) and has room, then adds samples of
+            Hutch++ on its sketch, at one product instead of two; Hutchinson where fewer than eight vectors may be
+            kept.
         tolerance: Standard error to stop at, relative to |trace|.
         max_products: Stop after this many products even if the tolerance is not reached; at least 16.
         basis_size: Vectors that may be kept; each is as large as the space.
@@ -105,7 +108,7 @@ def trace(
     capacity = _capacity(method, max_products, basis_size, operator.dimension)
     sketch = TraceSketch(operator, capacity, seed=seed, storage=basis_storage, dtype=basis_dtype)
     run = _Run(sketch, tolerance, max_products, on_progress)
-    run.sketch(capacity, with_estimates=method in ("auto", "xtrace"))
+    run.sketch(capacity, with_estimates=method in ("auto", "xtrace"), while_it_pays=method == "auto")
     used = ["xtrace"] * bool(run.samples)
     if method != "xtrace":
         used += ["hutch++" if sketch.size else "hutchinson"] * run.probe()
@@ -143,19 +146,23 @@ class _Run:
         self._max_products = max_products
         self._on_progress = on_progress
 
-    def sketch(self, capacity: int, *, with_estimates: bool) -> None:
+    def sketch(self, capacity: int, *, with_estimates: bool, while_it_pays: bool) -> None:
         """Grow the sketch; with estimates, look whether they agree each time it has doubled.
 
-        A look draws all test vectors anew, which is not free beside the products of a small model.
+        A look draws all test vectors anew, which is not free beside the products of a small model. A sample of the
+        sketch takes two products and a probe one: growing pays while it halves the variance of all samples.
         """
-        look = _LEAST_SAMPLES
-        while self._sketch.size < capacity and not self._done():
+        look, pays, spread = _LEAST_SAMPLES, True, math.inf
+        while self._sketch.size < capacity and pays and not self._done():
             self._sketch.grow()
             if self._sketch.captured:
                 self.samples = [self._sketch.trace_on_span()]
             elif with_estimates and self._sketch.size in (look, capacity):
                 look *= 2
                 self.samples = self._sketch.estimates().tolist()
+                before = spread if math.isfinite(spread) else statistics.variance(self._sketch.quadratic_forms)
+                spread = statistics.variance(self.samples)
+                pays = not while_it_pays or spread <= before / 2
             self._report()
 
     def probe(self) -> bool:

@@ -57,6 +57,11 @@ class TraceSketch:
         """Number k of columns."""
         return self._basis.size
 
+    @property
+    def quadratic_forms(self) -> list[float]:
+        """w_j^T M w_j of the test vectors: Hutchinson's samples, from the products that built the sketch."""
+        return self._squares[: self.size]
+
     def random(self, index: int) -> Vector:
         """Return the test vector w_index."""
         return self._operator.random_direction(seed=self._seed, stream=f"trace-{index}")

@@ -56,6 +56,23 @@ def test_keeping_vectors_saves_products_on_a_spectrum_with_outliers(matrix_opera
     assert with_basis.products < without.products / 20
 
 
+def test_the_basis_grows_only_where_that_pays(matrix_operator) -> None:
+    """In a flat spectrum a basis of eight takes nothing out of the variance, and probes cost half."""
+    settings = {"tolerance": 1e-9, "max_products": 96, "basis_size": 32}
+    # Signs that alternate: the trace is small beside the variance.
+    flat, steep = (
+        matrix_operator(np.diag(values))
+        for values in (np.where(np.arange(SIZE) % 2, 1.0, -0.9), SPECTRA["outliers and a fast decay"])
+    )
+    adapted, fixed = (
+        [trace(flat, method=method, seed=seed, **settings) for seed in range(40)] for method in ("auto", "xtrace")
+    )
+    assert np.median([run.samples for run in adapted]) >= 8 + 80 - 16
+    errors = [np.sqrt(np.mean([(run.value - 15.0) ** 2 for run in runs])) for runs in (adapted, fixed)]
+    assert errors[0] < 0.8 * errors[1]
+    assert np.median([trace(steep, seed=seed, **settings).samples for seed in range(10)]) <= 32 + 32
+
+
 @pytest.mark.parametrize("method", ["auto", "xtrace", "hutch++"])
 def test_a_sketch_that_spans_the_range_is_exact(matrix_operator, symmetric_matrix, method) -> None:
     low_rank = symmetric_matrix([5.0, -3.0, 1.0] + [0.0] * 97)

@@ -131,8 +131,11 @@ def test_several_tasks_have_their_own_metric_and_dialogues_go_on_from_the_models
     tasks = ("pocket-math", "pocket-chat", "pocket-instruct")
     flags = arguments(tmp_path, "--methods", "lora,bilora", "--tasks", ",".join(tasks), "--measure", "false")
     assert compare.main(flags) == 0
-    heads, *lines = capsys.readouterr().out.split("\nmethod ")[1].splitlines()
-    assert "score" in heads
+    printed = capsys.readouterr().out
+    tables, lines = printed.split("\nmethod ")[1:], printed.splitlines()
+    # Each under its metric's name, which may be broken between words.
+    for shown, name in zip(tables, ("exact match", "rubric", "strict"), strict=True):
+        assert name in shown.splitlines()[0]
     assert not any("…" in line for line in lines)
     assert sum("0.00 of 10" in line for line in lines) == 2
     assert sum("0.0 %" in line for line in lines) == 4
@@ -201,7 +204,7 @@ def test_a_task_of_another_base_is_trained_on_it_and_scored_by_its_metric(
     examples = json.loads((folder / "examples.json").read_text())
     answered = [Answered(score=e["score"], reference=e["reference"], generated=e["generated"]) for e in examples]
     assert record["row"]["score"] == set_score("Matthews correlation", answered)
-    assert "(Matthews correlation)" in (tmp_path / "out" / "report" / "index.html").read_text()
+    assert "| Method | Matthews correlation, x 100 |" in (tmp_path / "out" / "report" / "report.md").read_text()
 
 
 def test_a_failing_run_is_marked_and_the_others_go_on(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
