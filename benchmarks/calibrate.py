@@ -24,7 +24,7 @@ import torch
 from benchmarks import parsing
 from benchmarks.architecture import objective
 from benchmarks.curvature.options import add_common_flags, each, read_device, read_flags, read_out
-from benchmarks.encoding import batches, encode_all
+from benchmarks.encoding import batches, encode_turns
 from benchmarks.environment import Quiet, environment
 from benchmarks.errors import UsageError, nearest
 from benchmarks.models import load_model
@@ -133,7 +133,7 @@ def _run(spec: RunSpec, folder: Path, *, examples: int) -> dict[str, Any]:
     task = create_task(spec.task)
     model, tokenizer = load_model(folder, device=torch.device(spec.device))
     reads_apart = bool(model.config.is_encoder_decoder)
-    rows = {split: encode_all(task.examples(split), tokenizer, encoder_decoder=reads_apart) for split in SEEN}
+    rows = {split: encode_turns(task, task.examples(split), tokenizer, encoder_decoder=reads_apart) for split in SEEN}
     pad_id = int(tokenizer.pad_token_id)
     with tempfile.TemporaryDirectory() as place:
         started = time.perf_counter()

@@ -40,6 +40,22 @@ def test_every_setting_is_trained_and_recorded_and_the_test_split_is_not_read(
     assert capsys.readouterr().out.count("validation outside 25 to 85 %") == 4
 
 
+def test_every_turn_of_a_dialogue_is_trained_as_in_a_comparison(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class TrainedEnoughError(Exception):
+        pass
+
+    def train(*_: Any, train_rows: list[Any], **__: Any) -> Any:
+        assert len(train_rows) == 2 * len(create_task("pocket-chat").examples("train"))
+        raise TrainedEnoughError
+
+    save_tiny_model(tmp_path / "model")
+    monkeypatch.setattr(calibrate, "train", train)
+    with pytest.raises(TrainedEnoughError):
+        calibrate.main(arguments(tmp_path, "--task", "pocket-chat"))
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
