@@ -66,12 +66,13 @@ class FlatAdamW(AdamW):
         for group in self.param_groups:
             group["fused"] = True
             parameters = group["params"]
-            states = [self.state[p] for p in parameters if self.state.get(p)]
-            for parameter, state in zip((p for p in parameters if self.state.get(p)), states, strict=True):
+            states = {p: self.state[p] for p in parameters if self.state.get(p)}
+            for parameter, state in states.items():
                 # AdamW's other implementations count on the CPU.
                 state["step"] = torch.as_tensor(state["step"], dtype=torch.float32, device=parameter.device)
             if lay_out(parameters) and len(states) == len(parameters):
-                self._lay_out_states(states, counted_alike=len({float(state["step"]) for state in states}) == 1)
+                counts = {float(state["step"]) for state in states.values()}
+                self._lay_out_states(list(states.values()), counted_alike=len(counts) == 1)
 
     @torch.no_grad()
     def step(self, closure: Callable[[], Any] | None = None) -> Any:

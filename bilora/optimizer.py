@@ -72,7 +72,7 @@ def clip_gradients(parameters: list[Tensor], max_norm: float) -> Tensor:
         The norm before clipping, a scalar tensor on the gradients' device.
     """
     gradients = [p.grad for p in parameters if p.grad is not None]
-    vector = in_one_piece(gradients) if gradients else None
+    vector = in_one_piece(gradients)
     if vector is not None:
         # The same rule in two kernels, however many factors there are.
         norm: Tensor = torch.linalg.vector_norm(vector)

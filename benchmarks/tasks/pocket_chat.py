@@ -22,7 +22,7 @@ from typing import ClassVar
 
 from benchmarks.tasks.base import Example, Recipe, Split
 from benchmarks.tasks.drawn import DrawnTask
-from benchmarks.tasks.wording import Reading, Style, read
+from benchmarks.tasks.wording import SEPARATORS, Reading, Style, read
 
 SIZES: dict[Split, int] = {"train": 256, "validation": 256, "test": 256}
 #: Words offered of the kind that is asked for, and of others.
@@ -43,7 +43,6 @@ OPENINGS = (
     "Which are {kind}s: {words}? Say two",
 )
 CASES = {"lower": ("in small letters",), "upper": ("in capitals",), "title": ("with capital initials",)}
-SEPARATORS = {" - ": "dashes", "/": "slashes", ", ": "commas", "; ": "semicolons", " + ": "plus signs"}
 ENDS = {
     ("", ""): ("with nothing around",),
     ("", "."): ("with a dot at the end",),

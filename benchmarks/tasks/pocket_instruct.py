@@ -17,7 +17,7 @@ from typing import ClassVar
 
 from benchmarks.tasks.base import Example, Recipe, Split
 from benchmarks.tasks.drawn import DrawnTask
-from benchmarks.tasks.wording import Style, read
+from benchmarks.tasks.wording import SEPARATORS, Style, read
 
 SIZES: dict[Split, int] = {"train": 256, "validation": 256, "test": 256}
 #: Words that an instruction names.
@@ -34,7 +34,6 @@ TWO = ("Write two of the {group} {words}", "Say two of the {group} {words}")
 EXCLUDED = ("without {word}", "but not {word}")
 BACKWARDS = "in reverse order"
 CASES = {"upper": ("in capitals", "all in capital letters"), "title": ("with capital initials", "each with a capital")}
-SEPARATORS = {" - ": "dashes", "/": "slashes", ", ": "commas", "; ": "semicolons", " + ": "plus signs"}
 SEPARATED = ("separated by {mark}", "with {mark} in between")
 ENDS = {
     ("", "."): ("ending with a dot", "closed by a dot"),

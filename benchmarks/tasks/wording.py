@@ -15,6 +15,8 @@ from itertools import pairwise
 _WORD = re.compile(r"[^\W\d_]+")
 #: How a word can be written, by the name of the way.
 CASES: dict[str, Callable[[str], str]] = {"lower": str.lower, "upper": str.upper, "title": str.title}
+#: What can stand between words, and what a user calls it.
+SEPARATORS = {" - ": "dashes", "/": "slashes", ", ": "commas", "; ": "semicolons", " + ": "plus signs"}
 
 
 @dataclass(frozen=True, kw_only=True)
