@@ -137,6 +137,8 @@ def _execute(
     row |= _training_columns(spec, trained) | {"peak_memory_bytes": peak_memory_bytes} | _sharpness_columns(measurement)
     write_json(folder / "history.json", trained.history)
     write_json(folder / "examples.json", [example.as_dict() for example in examples])
+    if trained.dynamics is not None:
+        write_json(folder / "dynamics.json", asdict(trained.dynamics))
     if measurement is not None:
         write_json(folder / "measurement.json", measurement)
     record = {

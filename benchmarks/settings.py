@@ -110,6 +110,11 @@ class CompareSettings:
     )
     ascent_steps: int = setting(10, parsing.integer(minimum=1), "steps of projected ascent for the worst case")
     max_products: int = setting(60, parsing.integer(minimum=1), "Hessian products per space at most")
+    dynamics: int | None = setting(
+        None,
+        parsing.optional(parsing.integer(minimum=1)),
+        "record both adapters and LoRA-SAM's perturbation every N steps, in dynamics.json of a run",
+    )
     device: str = setting("auto", parsing.choice("auto", "cpu", "cuda"), "auto, cpu or cuda", metavar="NAME")
     cuda_graphs: bool = setting(
         False,

@@ -15,6 +15,9 @@ from typing import Any
 
 from benchmarks.choices import choice_label
 
+#: Fields that came later, with their defaults: runs that were finished before there was a choice keep their keys.
+_LATER_FIELDS: dict[str, Any] = {"cuda_graphs": False, "dynamics": None}
+
 
 @dataclass(frozen=True, kw_only=True)
 class RunSpec:
@@ -43,6 +46,7 @@ class RunSpec:
         measurement: Settings of the sharpness measurement, or None for none.
         device: Type of device, "cpu" or "cuda".
         cuda_graphs: Whether passes are replayed as CUDA graphs.
+        dynamics: Steps from one recorded state of the adapters to the next, or None for no record.
     """
 
     method: str
@@ -70,6 +74,7 @@ class RunSpec:
     measurement: dict[str, Any] | None
     device: str
     cuda_graphs: bool = False
+    dynamics: int | None = None
     software: str = f"bilora {version('bilora')}"
 
     def as_dict(self) -> dict[str, Any]:
@@ -86,8 +91,9 @@ class RunSpec:
         """Readable names, then 12 hex digits of the SHA-256 over everything but the model's name."""
         content = self.as_dict()
         del content["model"]  # the fingerprint stands for it, wherever the folder lies
-        if not self.cuda_graphs:
-            del content["cuda_graphs"]  # runs that were finished before there was a choice keep their keys
+        for name, default in _LATER_FIELDS.items():
+            if content[name] == default:
+                del content[name]
         canonical = json.dumps(content, sort_keys=True, allow_nan=False)
         digest = hashlib.sha256(canonical.encode()).hexdigest()[:12]
         return f"{self.task}-{self.label}-seed{self.seed}-{digest}"
