@@ -1,12 +1,13 @@
 """The board of answers: claims.json, and the same in Markdown and as a page that needs nothing else.
 
-The Markdown of the project's README is rendered from the committed claims.json by `readme_table`, so that the two
-cannot differ.
+The table of the project's README is `python -m benchmarks.claims.board claims.json`, so that the two cannot differ.
 """
 
 from __future__ import annotations
 
 import html
+import json
+import sys
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -117,3 +118,7 @@ def html_page(record: Record) -> str:
 
 def _rules(claims: Sequence[Record]) -> str:
     return "; ".join(dict.fromkeys(claim["rule"] for claim in claims)) + "."
+
+
+if __name__ == "__main__":
+    print(readme_table(json.loads(Path(sys.argv[1]).read_text())))

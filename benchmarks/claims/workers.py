@@ -47,6 +47,7 @@ class _Worker:
             answer = _pipe(process.stdout).readline()
         if not answer:
             message = f"its process ended with exit code {process.wait()}"
+            self.stop()
             self._store.record_failure(spec, stage="worker", message=message, details=f"see {self._log}")
             return f"{message}; see {self._log}"
         if json.loads(answer)["failures"] == 0:
@@ -57,7 +58,7 @@ class _Worker:
         return f"{record['stage']}: {record['message']}"
 
     def _started(self) -> subprocess.Popen[str]:
-        if self._process is None or self._process.poll() is not None:
+        if self._process is None:
             self._log.parent.mkdir(parents=True, exist_ok=True)
             count = str(self._threads)
             limits = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), count)
@@ -80,6 +81,7 @@ class _Worker:
             for pipe in (self._process.stdin, self._process.stdout):
                 with contextlib.suppress(BrokenPipeError):
                     _pipe(pipe).close()
+            self._process = None
 
 
 def _pipe(pipe: IO[str] | None) -> IO[str]:
