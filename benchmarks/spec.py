@@ -14,9 +14,10 @@ from importlib.metadata import version
 from typing import Any
 
 from benchmarks.choices import choice_label
+from benchmarks.tasks.base import Split
 
 #: Fields that came later, with their defaults: runs that were finished before there was a choice keep their keys.
-_LATER_FIELDS: dict[str, Any] = {"cuda_graphs": False, "dynamics": None}
+_LATER_FIELDS: dict[str, Any] = {"cuda_graphs": False, "dynamics": None, "scored": "test"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,11 +43,12 @@ class RunSpec:
         dropout: LoRA dropout.
         evaluations: How often validation loss is taken during training.
         evaluation_examples: Examples of each of these evaluations.
-        test_examples: Test examples scored; None takes all.
+        test_examples: Examples scored; None takes all.
         measurement: Settings of the sharpness measurement, or None for none.
         device: Type of device, "cpu" or "cuda".
         cuda_graphs: Whether passes are replayed as CUDA graphs.
         dynamics: Steps from one recorded state of the adapters to the next, or None for no record.
+        scored: Split that is scored, "test", or "validation" while tuning.
     """
 
     method: str
@@ -75,6 +77,7 @@ class RunSpec:
     device: str
     cuda_graphs: bool = False
     dynamics: int | None = None
+    scored: Split = "test"
     software: str = f"bilora {version('bilora')}"
 
     def as_dict(self) -> dict[str, Any]:

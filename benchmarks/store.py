@@ -7,6 +7,7 @@ the next command removes. Files that describe a whole comparison are replaced by
     OUT/runs/KEY/         run.json, history.json, examples.json, adapter/; measurement.json, dynamics.json if asked for
     OUT/failed/KEY.json   why a run of the last comparison failed
     OUT/results.csv, OUT/results.parquet
+    OUT/tuning/           a store of the trials, where a comparison was tuned
 """
 
 from __future__ import annotations
