@@ -17,7 +17,7 @@ from benchmarks.claims.verdict import FAILS, HOLDS, UNDECIDED
 from benchmarks.store import write_json
 
 Record = Mapping[str, Any]
-COLUMNS = ("claim", "source", "on", "measured", "measured (95 % interval)", "verdict")
+COLUMNS = ("claim", "source", "on", "quantity", "measured (95 % interval)", "verdict")
 METHOD = (
     "Every rule was fixed before the runs: a claim holds where the whole 95 % interval lies on its side, does not hold "
     "where the whole interval lies on the other, and is undecided here otherwise. Intervals are Student's: of scores "

@@ -27,6 +27,10 @@ Finished = Callable[[RunSpec, float, str | None], None]
 """`finished(spec, seconds, failure)`: called in the caller's thread after every run."""
 
 
+class _Stopped(Exception):
+    """The command is being left: nothing is started or noted any more."""
+
+
 class _Worker:
     """One process, started when it is first needed."""
 
@@ -35,6 +39,8 @@ class _Worker:
         self._threads = threads
         self._log = store.folder / "workers" / f"{number}.log"
         self._process: subprocess.Popen[str] | None = None
+        self._starting = threading.Lock()
+        self._stopped = False
 
     def carry_out(self, spec: RunSpec, model_folder: Path) -> str | None:
         """Return why a run failed, or None."""
@@ -46,8 +52,10 @@ class _Worker:
             _pipe(process.stdin).flush()
             answer = _pipe(process.stdout).readline()
         if not answer:
+            if self._stopped:
+                raise _Stopped
             message = f"its process ended with exit code {process.wait()}"
-            self.stop()
+            self._close()
             self._store.record_failure(spec, stage="worker", message=message, details=f"see {self._log}")
             return f"{message}; see {self._log}"
         if json.loads(answer)["failures"] == 0:
@@ -58,23 +66,34 @@ class _Worker:
         return f"{record['stage']}: {record['message']}"
 
     def _started(self) -> subprocess.Popen[str]:
-        if self._process is None:
-            self._log.parent.mkdir(parents=True, exist_ok=True)
-            count = str(self._threads)
-            limits = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), count)
-            with self._log.open("a") as log:
-                self._process = subprocess.Popen(
-                    [*COMMAND, str(self._store.folder), count],
-                    stdin=subprocess.PIPE,
-                    stdout=subprocess.PIPE,
-                    stderr=log,
-                    text=True,
-                    env={**os.environ, **limits},
-                )
-        return self._process
+        with self._starting:
+            if self._stopped:
+                raise _Stopped
+            if self._process is None:
+                self._process = self._start()
+            return self._process
+
+    def _start(self) -> subprocess.Popen[str]:
+        self._log.parent.mkdir(parents=True, exist_ok=True)
+        count = str(self._threads)
+        limits = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), count)
+        with self._log.open("a") as log:
+            return subprocess.Popen(
+                [*COMMAND, str(self._store.folder), count],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=log,
+                text=True,
+                env={**os.environ, **limits},
+            )
 
     def stop(self) -> None:
-        """End the process, at once if it is at work."""
+        """End the process, at once if it is at work, and start no other."""
+        with self._starting:
+            self._stopped = True
+            self._close()
+
+    def _close(self) -> None:
         if self._process is not None:
             self._process.kill()
             self._process.wait()
@@ -121,7 +140,7 @@ def carry_out(
                 started = time.perf_counter()
                 failure = worker.carry_out(spec, folders[spec.model])
                 done.put((spec, time.perf_counter() - started, failure))
-        except queue.Empty:
+        except (queue.Empty, _Stopped):
             pass
         except Exception as error:
             # Left alone in its thread, the caller would wait for ever.

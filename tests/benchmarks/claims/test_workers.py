@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -60,23 +61,41 @@ def test_a_worker_that_dies_takes_one_run_with_it(
     assert {tuple(line[2:]) for line in lines} == {("3", "3")}
 
 
-def test_no_process_is_left_when_the_caller_is_interrupted(
+SLOW = """
+import json, os, sys, time
+for line in sys.stdin:
+    with open(f"{sys.argv[1]}/started", "a") as file:
+        file.write(f"{os.getpid()}\\n")
+    if json.loads(line)["spec"]["seed"]:
+        time.sleep(60)
+    print(json.dumps({"key": "k", "failures": 0}), flush=True)
+"""
+
+
+def test_an_interrupted_caller_leaves_no_process_and_starts_none(
     specs: list[RunSpec], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (tmp_path / "worker.py").write_text(STAND_IN)
+    (tmp_path / "worker.py").write_text(SLOW)
     monkeypatch.setattr(workers, "COMMAND", (sys.executable, str(tmp_path / "worker.py")))
 
+    def started() -> list[str]:
+        return (tmp_path / "started").read_text().split()
+
     def interrupted(spec: RunSpec, seconds: float, failure: str | None) -> None:
+        while len(started()) < 3:  # until both are at work on a long run
+            time.sleep(0.01)
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
         workers.carry_out(
-            specs[:1],
+            specs,
             folders={specs[0].model: tmp_path},
             store=RunStore(tmp_path),
-            workers=1,
+            workers=2,
             threads=1,
             finished=interrupted,
         )
-    process = int((tmp_path / "done").read_text().split()[1])
-    assert not Path(f"/proc/{process}").exists()
+    time.sleep(0.3)  # what would start another run for the one that was cut off has had its chance
+    assert len(started()) == 3
+    assert not any(Path(f"/proc/{process}").exists() for process in started())
+    assert not (tmp_path / "failed").exists()
