@@ -30,11 +30,13 @@ class Architecture(ABC):
         task_type: PEFT's name of its task, or None.
         target_modules: Which of its modules are adapted, as PEFT takes it.
         loss: Its loss over a batch, for an `Objective`.
+        loss_kind: What that is, a name in `reports.metric.LOSSES`.
     """
 
     task_type: str | None
     target_modules: str | list[str] = "all-linear"
     loss: LossFunction
+    loss_kind: str
 
     @abstractmethod
     def rows(self, task: Task, examples: Sequence[Example]) -> list[Row]:

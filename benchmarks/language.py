@@ -51,6 +51,8 @@ class LanguageModel(Architecture):
         tokenizer: Its tokenizer, which must have a padding token.
     """
 
+    loss_kind = "token"
+
     def __init__(self, config: Any, tokenizer: Any) -> None:
         kind = language_kind(config)
         self.task_type, self.loss = kind.task_type, kind.loss

@@ -182,10 +182,17 @@ def _evaluate(
         "full_marks": task.full_marks,
         "score": task_score(task, examples),
         "train_score": task_score(task, train_examples),
-        **{f"{name}_score": value for name, value in mean_parts(examples).items()},
+        "loss_kind": architecture.loss_kind,
+        **_parts(examples),
         **losses,
         "generalization_gap": losses["eval_loss"] - losses["train_loss"],
     }
+
+
+def _parts(examples: list[ScoredExample]) -> dict[str, Any]:
+    """Return the names of the parts of a score, and each one's mean; nothing where it has none."""
+    parts = mean_parts(examples)
+    return {"score_parts": " ".join(parts)} | {f"{name}_score": mean for name, mean in parts.items()} if parts else {}
 
 
 def _measure(

@@ -7,7 +7,7 @@ own answer in the prompt. A dialogue counts once, by the mean of its turns' scor
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -45,9 +45,8 @@ class ScoredExample:
     picture: NDArray[np.uint8] | None = None
 
     def as_dict(self) -> dict[str, Any]:
-        """Return a JSON-ready record, without the picture and without parts where there are none."""
-        record = asdict(replace(self, picture=None))
-        return {name: value for name, value in record.items() if name != "picture" and (name != "parts" or value)}
+        """Return a JSON-ready record, without parts and picture."""
+        return {name: value for name, value in vars(self).items() if name not in ("parts", "picture")}
 
 
 def task_score(task: Task, examples: Sequence[ScoredExample]) -> float:

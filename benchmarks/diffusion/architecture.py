@@ -63,6 +63,7 @@ class TextToImage(Architecture):
 
     task_type = None
     loss = staticmethod(denoising_loss)
+    loss_kind = "denoising"
 
     def __init__(self, config: Any, encode: PromptEncoder, *, draws: int = 4) -> None:
         self.target_modules = list(TARGET_MODULES)
