@@ -1,44 +1,77 @@
-"""What differs between a decoder and an encoder-decoder in a comparison: class, PEFT's name of the task, loss.
+"""What a comparison asks of a kind of model, whatever it is trained on: rows, batches, loss, and answers that are scored.
 
-How an example becomes tokens differs too, see `benchmarks.encoding`; all else treats the two alike.
+Language models (`benchmarks.language`) and text-to-image models (`benchmarks.diffusion.architecture`) give it; training,
+evaluation and measurement know nothing else of a model's inputs and outputs.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
 from typing import Any
 
-from transformers import AutoModelForCausalLM, AutoModelForSeq2SeqLM
+from torch import Tensor
 
-from analysis import Objective, causal_lm_loss, seq2seq_lm_loss
+from analysis import Objective
 from analysis.losses import LossFunction
+from benchmarks.scoring import ScoredExample
+from benchmarks.tasks import Example, Task
+
+#: One training example as it is kept, and several as a model takes them.
+Row = dict[str, Any]
+Batch = dict[str, Tensor]
+Collator = Callable[[Sequence[Row]], Batch]
 
 
-@dataclass(frozen=True, kw_only=True)
-class Architecture:
-    """A kind of language model.
+class Architecture(ABC):
+    """A kind of model, together with what reads its inputs.
 
     Attributes:
-        model_class: Class whose `from_pretrained` loads it.
-        task_type: PEFT's name of the task.
+        task_type: PEFT's name of its task, or None.
+        target_modules: Which of its modules are adapted, as PEFT takes it.
         loss: Its loss over a batch, for an `Objective`.
+        loss_kind: What that is, a name in `reports.metric.LOSSES`.
     """
 
-    model_class: Any
-    task_type: str
+    task_type: str | None
+    target_modules: str | list[str] = "all-linear"
     loss: LossFunction
+    loss_kind: str
 
+    @abstractmethod
+    def rows(self, task: Task, examples: Sequence[Example]) -> list[Row]:
+        """Return all that a model is trained on of these examples, in order."""
 
-DECODER = Architecture(model_class=AutoModelForCausalLM, task_type="CAUSAL_LM", loss=causal_lm_loss)
-ENCODER_DECODER = Architecture(model_class=AutoModelForSeq2SeqLM, task_type="SEQ_2_SEQ_LM", loss=seq2seq_lm_loss)
+    @abstractmethod
+    def collator(self, *, seed: int, multiple: int = 1) -> Collator:
+        """Return what makes a training batch of rows.
 
+        Args:
+            seed: Of whatever is drawn for a batch; equal seeds draw equally.
+            multiple: Lengths that differ from row to row are padded to multiples of this.
+        """
 
-def architecture_of(config: Any) -> Architecture:
-    """Return the kind of a model by its configuration."""
-    return ENCODER_DECODER if config.is_encoder_decoder else DECODER
+    @abstractmethod
+    def batches(self, rows: Sequence[Row], *, size: int, once: bool = False) -> list[Batch]:
+        """Split rows into batches of at most `size` to evaluate on; they depend on the rows alone.
 
+        Args:
+            rows: The rows.
+            size: Of a batch.
+            once: Take every row once, where a loss that depends on chance would take it several times.
+        """
 
-def objective(model: Any, batches: Sequence[Any]) -> Objective:
-    """Return the loss of a model over batches, a mean over the tokens of all completions."""
-    return Objective(model, batches, loss=architecture_of(model.config).loss)
+    @abstractmethod
+    def score(
+        self,
+        model: Any,
+        task: Task,
+        examples: Sequence[Example],
+        *,
+        on_progress: Callable[[float], None] = lambda fraction: None,
+    ) -> list[ScoredExample]:
+        """Let a model answer every example, and score the answers by the task's rule."""
+
+    def objective(self, model: Any, rows: Sequence[Row], *, size: int, once: bool = False) -> Objective:
+        """Return the mean loss of a model over rows, see `batches`."""
+        return Objective(model, self.batches(rows, size=size, once=once), loss=self.loss)

@@ -22,14 +22,12 @@ from typing import Any
 import torch
 
 from benchmarks import parsing
-from benchmarks.architecture import objective
 from benchmarks.curvature.options import add_common_flags, each, read_device, read_flags, read_out
-from benchmarks.encoding import batches, encode_turns
 from benchmarks.environment import Quiet, environment
 from benchmarks.errors import UsageError, nearest
-from benchmarks.models import load_model
+from benchmarks.models import open_model
 from benchmarks.plan import plan_runs
-from benchmarks.scoring import score_examples, task_score
+from benchmarks.scoring import task_score
 from benchmarks.settings import CompareSettings, OneLineParser
 from benchmarks.spec import RunSpec
 from benchmarks.store import write_json
@@ -103,8 +101,8 @@ def _calibrate(specs: Sequence[RunSpec], folder: Path, values: dict[str, Any], o
 def _head(spec: RunSpec, folder: Path, *, examples: int) -> dict[str, Any]:
     device = torch.device(spec.device)
     task = create_task(spec.task)
-    model, tokenizer = load_model(folder, device=device)
-    before = score_examples(model.eval(), tokenizer, task, task.examples("validation")[:examples])
+    model, architecture = open_model(folder, device=device)
+    before = architecture.score(model.eval(), task, task.examples("validation")[:examples])
     record = {
         "task": task.name,
         "task_version": task.version,
@@ -131,16 +129,14 @@ def _head(spec: RunSpec, folder: Path, *, examples: int) -> dict[str, Any]:
 def _run(spec: RunSpec, folder: Path, *, examples: int) -> dict[str, Any]:
     """Train and score one setting."""
     task = create_task(spec.task)
-    model, tokenizer = load_model(folder, device=torch.device(spec.device))
-    reads_apart = bool(model.config.is_encoder_decoder)
-    rows = {split: encode_turns(task, task.examples(split), tokenizer, encoder_decoder=reads_apart) for split in SEEN}
-    pad_id = int(tokenizer.pad_token_id)
+    model, architecture = open_model(folder, device=torch.device(spec.device))
+    rows = {split: architecture.rows(task, task.examples(split)) for split in SEEN}
     with tempfile.TemporaryDirectory() as place:
         started = time.perf_counter()
         trained = train(
             spec,
             model,
-            pad_id=pad_id,
+            architecture=architecture,
             train_rows=rows["train"],
             validation_rows=rows["validation"],
             folder=Path(place),
@@ -150,10 +146,10 @@ def _run(spec: RunSpec, folder: Path, *, examples: int) -> dict[str, Any]:
     trained.model.eval()
     found: dict[str, Any] = {"steps": spec.steps, "learning_rate": spec.learning_rate, "seed": spec.seed}
     for split in SEEN:
-        scored = score_examples(trained.model, tokenizer, task, task.examples(split)[:examples])
+        scored = architecture.score(trained.model, task, task.examples(split)[:examples])
         found[f"{split}_score"] = round(task_score(task, scored), 4)
-        whole = batches(rows[split], size=EVALUATION_BATCH, pad_id=pad_id)
-        found[f"{split}_loss"] = round(objective(trained.model, whole).value(), 4)
+        whole = architecture.objective(trained.model, rows[split], size=EVALUATION_BATCH)
+        found[f"{split}_loss"] = round(whole.value(), 4)
     return found | {"train_seconds": round(seconds, 1)}
 
 

@@ -26,7 +26,7 @@ from torch import nn
 from transformers.utils import logging as transformers_logging
 
 from benchmarks import parsing
-from benchmarks.architecture import architecture_of
+from benchmarks.language import language_kind
 from benchmarks.curvature.options import read_device, read_flags, read_out
 from benchmarks.environment import environment
 from benchmarks.errors import UsageError, nearest
@@ -67,7 +67,7 @@ def subject(
             blocks=(shape.block,),
         )
     base, tokenizer = load_model(locate_model(model), device=device)
-    kind = architecture_of(base.config)
+    kind = language_kind(base.config)
     if weights == "random":
         torch.manual_seed(0)
         base = kind.model_class.from_config(base.config, dtype=torch.float32).to(device)

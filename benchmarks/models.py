@@ -1,5 +1,8 @@
 """Where a model comes from: the ones that ship with the project by name, any other as a folder.
 
+A language model lies in its folder as transformers saves it; a text-to-image model has `unet`, `text_encoder` and
+`tokenizer` in folders of their own, as in diffusers.
+
 Weights are read from safetensors only, and no code of a model folder is ever run. The fingerprint of a model's
 files is part of a run's key, so that a model that changes under an old name is a new model.
 """
@@ -8,6 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +19,10 @@ import torch
 from safetensors import SafetensorError, safe_open
 from transformers import AutoConfig, AutoTokenizer
 
-from benchmarks.architecture import architecture_of
+from benchmarks.architecture import Architecture
 from benchmarks.errors import UsageError, nearest
+from benchmarks.language import LanguageModel, language_kind
+from benchmarks.tasks import Medium
 from bilora.quantised import load_nf4
 
 SHIPPED = Path(__file__).parent / "pocket" / "models"
@@ -27,7 +33,13 @@ _END_BYTES = 2**20
 
 def shipped_models() -> list[str]:
     """Return the names of the models that ship with the project."""
-    return sorted(folder.name for folder in SHIPPED.iterdir() if (folder / "config.json").is_file())
+    configurations = ("config.json", "unet/config.json")
+    return sorted(f.name for f in SHIPPED.iterdir() if any((f / name).is_file() for name in configurations))
+
+
+def medium_of(folder: Path) -> Medium:
+    """Return what a model in a folder answers with."""
+    return "picture" if (folder / "unet" / "config.json").is_file() else "text"
 
 
 def locate_model(name: str) -> Path:
@@ -44,6 +56,9 @@ def locate_model(name: str) -> Path:
             f"--model: {name!r} is neither a folder nor a shipped model{nearest(name, shipped)}; "
             f"shipped: {', '.join(shipped)}"
         )
+    if medium_of(folder) == "picture":
+        _check_text_to_image(folder)
+        return folder
     for pattern, what in (
         ("config.json", "a model configuration (config.json)"),
         ("tokenizer.json", "a tokenizer (tokenizer.json)"),
@@ -61,12 +76,26 @@ def locate_model(name: str) -> Path:
     return folder
 
 
+def _check_text_to_image(folder: Path) -> None:
+    if find_spec("diffusers") is None:
+        raise UsageError(
+            f"--model: {folder.name} is a text-to-image model and needs diffusers; install it with pip install "
+            "'bilora[sdxl]'"
+        )
+    patterns = [f"{part}/{file}" for part in ("unet", "text_encoder") for file in ("config.json", "*.safetensors")]
+    for pattern in (*patterns, "tokenizer/tokenizer.json"):
+        if not any(folder.glob(pattern)):
+            raise UsageError(f"--model: {folder} holds a unet but no {pattern}; save all parts, as diffusers does")
+
+
 def fingerprint(folder: Path) -> str:
     """Return a hash of the configuration, tokenizer and weights in a model folder (16 hex digits)."""
     digest = hashlib.sha256()
-    for path in sorted(p for p in folder.iterdir() if p.suffix in {".json", ".safetensors"}):
+    parts = ("unet", "text_encoder", "tokenizer") if medium_of(folder) == "picture" else ("",)
+    files = (path for part in parts for path in (folder / part).iterdir())
+    for path in sorted(p for p in files if p.suffix in {".json", ".safetensors"}):
         size = path.stat().st_size
-        digest.update(f"{path.name}:{size}:".encode())
+        digest.update(f"{path.relative_to(folder).as_posix()}:{size}:".encode())
         with path.open("rb") as file:
             if size <= _WHOLE_FILE_BYTES:
                 digest.update(file.read())
@@ -75,6 +104,32 @@ def fingerprint(folder: Path) -> str:
                 file.seek(-_END_BYTES, 2)
                 digest.update(file.read())
     return digest.hexdigest()[:16]
+
+
+def open_model(folder: Path, *, device: torch.device, quantize: str | None = None) -> tuple[Any, Architecture]:
+    """Load a model of any kind in fp32, with what reads its inputs.
+
+    Args:
+        folder: Folder of the model.
+        device: Where it goes.
+        quantize: "nf4" keeps a language model's linear weights in 4 bits, and multiplies in fp32.
+
+    Raises:
+        UsageError: If the folder cannot be read as what it looks like.
+    """
+    if medium_of(folder) == "text":
+        model, tokenizer = load_model(folder, device=device, quantize=quantize)
+        return model, LanguageModel(model.config, tokenizer)
+    # diffusers is an extra.
+    from benchmarks.diffusion.architecture import TextToImage
+    from benchmarks.diffusion.folder import load_base
+
+    try:
+        unet, encode = load_base(folder, device=device)
+    except (OSError, ValueError, KeyError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise UsageError(f"--model: {folder} cannot be loaded as a text-to-image model: {reason}") from None
+    return unet, TextToImage(unet.config, encode)
 
 
 def load_model(folder: Path, *, device: torch.device, quantize: str | None = None) -> tuple[Any, Any]:
@@ -91,7 +146,7 @@ def load_model(folder: Path, *, device: torch.device, quantize: str | None = Non
     try:
         tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
         options: dict[str, Any] = {"dtype": torch.float32, "local_files_only": True, "use_safetensors": True}
-        model_class = architecture_of(AutoConfig.from_pretrained(folder, local_files_only=True)).model_class
+        model_class = language_kind(AutoConfig.from_pretrained(folder, local_files_only=True)).model_class
         if quantize is None:
             model = model_class.from_pretrained(folder, **options).to(device)
         else:

@@ -12,7 +12,7 @@ import torch
 from analysis import AnalysisError, FlatnessSettings, SpaceError
 from benchmarks.choices import MethodChoice, label_of, read_choices
 from benchmarks.errors import UsageError
-from benchmarks.models import fingerprint, locate_model, shipped_models
+from benchmarks.models import fingerprint, locate_model, medium_of, shipped_models
 from benchmarks.settings import CompareSettings
 from benchmarks.spec import RunSpec
 from benchmarks.tasks import Task, create_task
@@ -41,7 +41,9 @@ def plan_runs(settings: CompareSettings) -> tuple[list[RunSpec], dict[str, Path]
     tasks = [create_task(name) for name in settings.tasks]
     for task in tasks:
         task.check()
+    _check_tasks(tasks, choices)
     folders = {model: locate_model(model) for model in dict.fromkeys(_model(settings, task) for task in tasks)}
+    _check_media(settings, tasks, folders)
     fingerprints = {model: fingerprint(folder) for model, folder in folders.items()}
     specs = [
         _spec(settings, choice, task, seed, fingerprints)
@@ -59,6 +61,26 @@ def _model(settings: CompareSettings, task: Task) -> str:
             f"python -m benchmarks.pocket.pretrain --model {task.base}, or name another one with --model"
         )
     return settings.model or task.base
+
+
+def _check_tasks(tasks: Sequence[Task], choices: Sequence[MethodChoice]) -> None:
+    """Refuse methods that make no sense on a task."""
+    for task in tasks:
+        for choice in choices:
+            reason = task.refusal(method=choice.method, variant=choice.variant, quantize=choice.quantize)
+            if reason is not None:
+                raise UsageError(f"--methods: {choice.label} on {task.name} is refused: {reason}")
+
+
+def _check_media(settings: CompareSettings, tasks: Sequence[Task], folders: Mapping[str, Path]) -> None:
+    """Refuse a base that answers with another thing than the task asks for."""
+    for task in tasks:
+        model = _model(settings, task)
+        if medium_of(folders[model]) != task.medium:
+            raise UsageError(
+                f"--model: {model} answers with a {medium_of(folders[model])}, and {task.name} asks for a "
+                f"{task.medium}; its own base is {task.base}"
+            )
 
 
 def _spec(

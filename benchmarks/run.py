@@ -14,16 +14,16 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from safetensors.torch import save_file
 
 from analysis import FlatnessSettings, SpaceError, measure_flatness, parameter_space
-from benchmarks.architecture import objective
-from benchmarks.encoding import Row, batches, encode_turns
+from benchmarks.architecture import Architecture, Row
 from benchmarks.environment import PeakMemory, environment
-from benchmarks.models import load_model
+from benchmarks.models import open_model
 from benchmarks.progress import RunProgress
-from benchmarks.scoring import ScoredExample, score_examples, task_score
+from benchmarks.scoring import ScoredExample, mean_parts, task_score
 from benchmarks.spec import RunSpec
 from benchmarks.store import SCHEMA, now, write_json
 from benchmarks.tasks import Task, create_task
@@ -98,21 +98,17 @@ def _execute(
 ) -> str | None:
     device = torch.device(spec.device)
     memory = PeakMemory(device)
-    model, tokenizer = load_model(model_folder, device=device, quantize=spec.quantize)
+    model, architecture = open_model(model_folder, device=device, quantize=spec.quantize)
     task = create_task(spec.task)
     # While tuning, what is scored is the validation split, and the test split is not read.
     examples_of = {"train": task.examples("train"), "validation": task.examples("validation")}
     examples_of["scored"] = task.examples(spec.scored)[: spec.test_examples]
-    rows = {
-        split: encode_turns(task, chosen, tokenizer, encoder_decoder=bool(model.config.is_encoder_decoder))
-        for split, chosen in examples_of.items()
-    }
-    pad_id = int(tokenizer.pad_token_id)
+    rows = {split: architecture.rows(task, chosen) for split, chosen in examples_of.items()}
     with clock.time("train"):
         trained = train(
             spec,
             model,
-            pad_id=pad_id,
+            architecture=architecture,
             train_rows=rows["train"],
             validation_rows=rows["validation"],
             folder=folder / "trainer",
@@ -126,13 +122,13 @@ def _execute(
     trained.model.eval()
     with trained.method.evaluation():
         with clock.time("evaluate"):
-            examples, row = _evaluate(spec, trained, tokenizer, task, rows, progress)
+            examples, row = _evaluate(spec, trained, architecture, task, rows, progress)
         measurement: dict[str, Any] | None = None
         problem: str | None = None
         if spec.measurement is not None:
             try:
                 with clock.time("measure"):
-                    measurement = _measure(spec, trained, rows["train"], pad_id, progress)
+                    measurement = _measure(spec, trained, rows["train"], architecture, progress)
             except Exception as error:
                 problem = _one_line(error, spec)
     row |= _training_columns(spec, trained) | {"peak_memory_bytes": peak_memory_bytes} | _sharpness_columns(measurement)
@@ -140,6 +136,9 @@ def _execute(
     write_json(folder / "examples.json", [example.as_dict() for example in examples])
     if trained.dynamics is not None:
         write_json(folder / "dynamics.json", asdict(trained.dynamics))
+    pictures = [example.picture for example in examples if example.picture is not None]
+    if pictures:
+        np.save(folder / "pictures.npy", np.stack(pictures), allow_pickle=False)
     if measurement is not None:
         write_json(folder / "measurement.json", measurement)
     record = {
@@ -158,24 +157,27 @@ def _execute(
 
 
 def _evaluate(
-    spec: RunSpec, trained: TrainedRun, tokenizer: Any, task: Task, rows: dict[Any, list[Row]], progress: RunProgress
+    spec: RunSpec,
+    trained: TrainedRun,
+    architecture: Architecture,
+    task: Task,
+    rows: dict[Any, list[Row]],
+    progress: RunProgress,
 ) -> tuple[list[ScoredExample], dict[str, Any]]:
     """Score a split by generation, a training subset of the validation's size too, and take both losses."""
     update = progress.stage("scoring")
     asked = task.examples(spec.scored)[: spec.test_examples]
     seen = task.examples("train")[: spec.evaluation_examples]
     share = len(asked) / (len(asked) + len(seen))
-    examples = score_examples(
+    examples = architecture.score(
         trained.model,
-        tokenizer,
         task,
         asked,
         on_progress=lambda done: update(done * share, f"{len(asked)} {spec.scored} examples"),
     )
-    train_examples = score_examples(trained.model, tokenizer, task, seen)
-    pad_id = int(tokenizer.pad_token_id)
+    train_examples = architecture.score(trained.model, task, seen)
     losses = {
-        name: objective(trained.model, batches(split, size=EVALUATION_BATCH, pad_id=pad_id)).value()
+        name: architecture.objective(trained.model, split, size=EVALUATION_BATCH).value()
         for name, split in (("train_loss", rows["train"]), ("eval_loss", rows["scored"]))
     }
     return examples, {
@@ -183,20 +185,28 @@ def _evaluate(
         "full_marks": task.full_marks,
         "score": task_score(task, examples),
         "train_score": task_score(task, train_examples),
+        "loss_kind": architecture.loss_kind,
+        **_parts(examples),
         **losses,
         "generalization_gap": losses["eval_loss"] - losses["train_loss"],
     }
 
 
+def _parts(examples: list[ScoredExample]) -> dict[str, Any]:
+    """Return the names of the parts of a score, and each one's mean; nothing where it has none."""
+    parts = mean_parts(examples)
+    return {"score_parts": " ".join(parts)} | {f"{name}_score": mean for name, mean in parts.items()} if parts else {}
+
+
 def _measure(
-    spec: RunSpec, trained: TrainedRun, train_rows: list[Row], pad_id: int, progress: RunProgress
+    spec: RunSpec, trained: TrainedRun, train_rows: list[Row], architecture: Architecture, progress: RunProgress
 ) -> dict[str, Any]:
     assert spec.measurement is not None
     count = min(int(spec.measurement["examples"]), len(train_rows))
     settings = FlatnessSettings(**spec.measurement["flatness"])
     available, missing = _spaces(trained.model, settings.spaces)
     settings = replace(settings, spaces=available)
-    loss = objective(trained.model, batches(train_rows[:count], size=MEASUREMENT_BATCH, pad_id=pad_id))
+    loss = architecture.objective(trained.model, train_rows[:count], size=MEASUREMENT_BATCH, once=True)
     flatness = measure_flatness(loss, trained.model, settings, on_progress=progress.stage("measuring"))
     return {**asdict(flatness), "data": {"split": "train", "examples": count}, "not_measured": missing}
 

@@ -6,12 +6,14 @@ own answer in the prompt. A dialogue counts once, by the mean of its turns' scor
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from benchmarks.encoding import encode_prompt
 from benchmarks.tasks import Example, Task
@@ -29,6 +31,8 @@ class ScoredExample:
         generated: What the model wrote; of a dialogue, with the later questions in between.
         score: The task's, in [0, 1]; of a dialogue, the mean over its turns.
         turn_scores: The score of every turn.
+        parts: What the score is made of, by name, where it is made of several things.
+        picture: What was drawn, uint8 (3, side, side), where the answer is a picture; `generated` is its verdict.
     """
 
     index: int
@@ -37,16 +41,24 @@ class ScoredExample:
     generated: str
     score: float
     turn_scores: tuple[float, ...]
+    parts: Mapping[str, float] = field(default_factory=dict)
+    picture: NDArray[np.uint8] | None = None
 
     def as_dict(self) -> dict[str, Any]:
-        """Return a JSON-ready record."""
-        return asdict(self)
+        """Return a JSON-ready record, without parts and picture."""
+        return {name: value for name, value in vars(self).items() if name not in ("parts", "picture")}
 
 
 def task_score(task: Task, examples: Sequence[ScoredExample]) -> float:
     """Return the task's metric over a set of scored examples."""
     answered = [Answered(score=e.score, reference=e.reference, generated=e.generated) for e in examples]
     return set_score(task.metric, answered)
+
+
+def mean_parts(examples: Sequence[ScoredExample]) -> dict[str, float]:
+    """Return the mean of every part of the scores, by name."""
+    names = dict.fromkeys(name for example in examples for name in example.parts)
+    return {name: sum(e.parts[name] for e in examples) / len(examples) for name in names}
 
 
 def generate(

@@ -24,9 +24,8 @@ from transformers.trainer_callback import PrinterCallback
 
 from analysis import Objective
 from analysis.dynamics import Dynamics
-from benchmarks.architecture import architecture_of, objective
+from benchmarks.architecture import Architecture, Row
 from benchmarks.dynamics import DynamicsCallback
-from benchmarks.encoding import PaddedBatch, Row, batches
 from benchmarks.environment import synchronize
 from benchmarks.progress import Update
 from benchmarks.spec import RunSpec
@@ -81,9 +80,10 @@ class _TokenMeanTrainer(SharpnessTrainer):
     def compute_loss(
         self, model: Any, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None
     ) -> Any:
-        labels = inputs["labels"]
+        labels = inputs.get("labels")
         loss, outputs = super().compute_loss(model, inputs, True, num_items_in_batch=num_items_in_batch)
-        if self.method.model.config.is_encoder_decoder and num_items_in_batch is not None:
+        reads_apart = getattr(self.method.model.config, "is_encoder_decoder", False)
+        if labels is not None and reads_apart and num_items_in_batch is not None:
             logits = outputs["logits"].flatten(0, 1).float()
             loss = cross_entropy(logits, labels.flatten(), reduction="sum") / num_items_in_batch
         return (loss, outputs) if return_outputs else loss
@@ -150,7 +150,7 @@ def train(
     spec: RunSpec,
     model: Any,
     *,
-    pad_id: int,
+    architecture: Architecture,
     train_rows: Sequence[Row],
     validation_rows: Sequence[Row],
     folder: Path,
@@ -161,7 +161,7 @@ def train(
     Args:
         spec: The run.
         model: The base model, on its device; adapters are attached to it.
-        pad_id: Padding token.
+        architecture: What it is.
         train_rows: All training examples.
         validation_rows: Validation examples; the first `spec.evaluation_examples` are used.
         folder: A folder the Trainer may call its own; nothing of it is kept.
@@ -172,9 +172,10 @@ def train(
     """
     method = create_method(spec.method, **spec.options)
     torch.manual_seed(spec.seed)
-    collate = PaddedBatch(pad_id, multiple=_LENGTHS if spec.cuda_graphs else 1)
+    multiple = _LENGTHS if spec.cuda_graphs else 1
+    collate = architecture.collator(seed=spec.seed, multiple=multiple)
     trainer = _TokenMeanTrainer(
-        model if method.trains_all_weights else _with_adapter(spec, model, train_rows, pad_id),
+        model if method.trains_all_weights else _with_adapter(spec, model, train_rows, architecture),
         _arguments(spec, folder),
         method=method,
         cuda_graphs=spec.cuda_graphs,
@@ -183,10 +184,10 @@ def train(
     )
     count = spec.evaluation_examples
     evaluations = {
-        name: objective(trainer.model, batches(rows[:count], size=EVALUATION_BATCH, pad_id=pad_id))
+        name: architecture.objective(trainer.model, rows[:count], size=EVALUATION_BATCH)
         for name, rows in (("validation_loss", validation_rows), ("train_eval_loss", train_rows))
     }
-    reference_batch = collate(train_rows[: spec.micro_batch_size])
+    reference_batch = architecture.collator(seed=spec.seed, multiple=multiple)(train_rows[: spec.micro_batch_size])
     plain_gradient = GraphedBackward(trainer.model) if spec.cuda_graphs else None
     recorder = _Recorder(
         method,
@@ -218,14 +219,14 @@ def train(
     )
 
 
-def _with_adapter(spec: RunSpec, model: Any, rows: Sequence[Row], pad_id: int) -> Any:
+def _with_adapter(spec: RunSpec, model: Any, rows: Sequence[Row], architecture: Architecture) -> Any:
     """Return the model with the adapter of the run's variant, whose start the global seed has fixed."""
-    settings = {"alpha": spec.alpha} if VARIANTS[spec.variant].takes_alpha else {}
-    task_type = architecture_of(model.config).task_type
-    variant = create_variant(spec.variant, rank=spec.rank, dropout=spec.dropout, task_type=task_type, **settings)
+    settings: dict[str, Any] = {"alpha": spec.alpha} if VARIANTS[spec.variant].takes_alpha else {}
+    settings |= {"task_type": architecture.task_type, "target_modules": architecture.target_modules}
+    variant = create_variant(spec.variant, rank=spec.rank, dropout=spec.dropout, **settings)
     if variant.needs_gradients:
         device = next(model.parameters()).device
-        estimated = batches(rows[:_START_EXAMPLES], size=spec.micro_batch_size, pad_id=pad_id)
+        estimated = architecture.batches(rows[:_START_EXAMPLES], size=spec.micro_batch_size)
 
         def forward_backward() -> None:
             for batch in estimated:

@@ -53,7 +53,7 @@ class ComparisonRow:
     seeds: tuple[int, ...]
     score_interval: Interval | None
     difference: PairedDifference | None
-    #: Field of `AVERAGED`, or `relative_cost` -> its estimate; absent where there is none.
+    #: Field of `AVERAGED`, part of the score, or `relative_cost` -> its estimate; absent where there is none.
     values: Mapping[str, Estimate]
     #: Field, `score_interval` or `difference` -> why it is not there.
     reasons: Mapping[str, str]
@@ -70,7 +70,9 @@ def _row(store: Store, task: str, method: str, baseline: tuple[Run, ...]) -> Com
     is_baseline = method == store.baseline
     values: dict[str, Estimate] = {}
     reasons: dict[str, str] = {}
-    for name in AVERAGED:
+    metric = store.metric_of(task)
+    averaged = (*AVERAGED, *metric.part_fields)
+    for name in averaged:
         _average(name, runs, partial(_stored, name), values, reasons)
     if is_baseline:
         reasons["difference"] = "this is the baseline"
@@ -87,13 +89,13 @@ def _row(store: Store, task: str, method: str, baseline: tuple[Run, ...]) -> Com
     difference = None if is_baseline else _difference(runs, baseline, reasons)
     if not runs:
         why = store.why_no_run(task, method)
-        reasons = dict.fromkeys((*AVERAGED, "relative_cost", "score_interval", "difference"), why)
+        reasons = dict.fromkeys((*averaged, "relative_cost", "score_interval", "difference"), why)
     elif not baseline:
         why = f"the baseline {store.baseline} has no finished run: {store.why_no_run(task, store.baseline)}"
         reasons.update((name, why) for name in ("relative_cost", "difference") if name in reasons)
     return ComparisonRow(
         task=task,
-        metric=store.metric_of(task),
+        metric=metric,
         method=method,
         is_baseline=is_baseline,
         seeds=tuple(run.seed for run in runs),

@@ -19,11 +19,43 @@ _RESOLUTION = 3
 
 
 @dataclass(frozen=True, kw_only=True)
+class Loss:
+    """What the loss of a task is: its unit, what it is a mean of, and both as an axis says it."""
+
+    unit: str
+    mean: str
+    axis: str
+
+
+#: Losses by the kind that a run's row names; runs that were stored before there were kinds have the first.
+LOSSES = {
+    "token": Loss(unit="nats", mean="Mean loss per completion token", axis="nats per token"),
+    "denoising": Loss(
+        unit="v²", mean="Mean squared error of the predicted velocity, a denoising loss", axis="mean squared error"
+    ),
+}
+
+
+@dataclass(frozen=True, kw_only=True)
 class Metric:
-    """Name of a metric, and what full marks are written as: 100 is per cent, 10 a rubric of ten points."""
+    """Name of a metric, and what full marks are written as: 100 is per cent, 10 a rubric of ten points.
+
+    Attributes:
+        name: As its field names it.
+        full_marks: What a score of one is written as.
+        parts: Names of what a score is made of, each with a score of its own in a run's row.
+        loss: What is minimised.
+    """
 
     name: str = "score"
     full_marks: int = 100
+    parts: tuple[str, ...] = ()
+    loss: Loss = LOSSES["token"]
+
+    @property
+    def part_fields(self) -> tuple[str, ...]:
+        """The fields of a run's row that hold the parts of its score."""
+        return tuple(f"{part}_score" for part in self.parts)
 
     @property
     def title(self) -> str:
@@ -76,4 +108,9 @@ class Metric:
 
 def read_metric(row: Record) -> Metric:
     """Return the metric that a run's row names; runs that were stored before scales were have per cent."""
-    return Metric(name=text(row, "metric") or "score", full_marks=int(number(row, "full_marks") or 100))
+    return Metric(
+        name=text(row, "metric") or "score",
+        full_marks=int(number(row, "full_marks") or 100),
+        parts=tuple(text(row, "score_parts").split()),
+        loss=LOSSES.get(text(row, "loss_kind"), LOSSES["token"]),
+    )

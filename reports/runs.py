@@ -11,6 +11,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
+
 from reports.fields import (
     Record,
     RunStoreError,
@@ -65,6 +68,8 @@ class Run:
     history: tuple[Record, ...]
     examples: tuple[Example, ...]
     measurement: Measurement | None
+    #: What was drawn for the examples, uint8 (examples, 3, side, side), where answers are pictures.
+    pictures: NDArray[np.uint8] | None = None
     #: File name -> why it could not be used.
     faults: Mapping[str, str] = field(default_factory=dict)
 
@@ -123,6 +128,7 @@ def load_run(folder: Path) -> Run:
         history=_history(folder / "history.json", faults),
         examples=_examples(folder / "examples.json", faults),
         measurement=_measurement(folder / "measurement.json", faults),
+        pictures=_pictures(folder / "pictures.npy", faults),
         faults=faults,
     )
 
@@ -159,6 +165,21 @@ def _example(record: Record) -> Example:
         generated=text(record, "generated"),
         score=score,
     )
+
+
+def _pictures(path: Path, faults: dict[str, str]) -> NDArray[np.uint8] | None:
+    if not path.exists():
+        return None
+    try:
+        found = np.load(path, allow_pickle=False)
+    except (OSError, ValueError, EOFError) as fault:
+        faults[path.name] = f"{path.name} cannot be read: {fault}"
+        return None
+    if found.dtype != np.uint8 or found.ndim != 4 or found.shape[1] != 3:
+        faults[path.name] = f"{path.name} holds {found.dtype} {found.shape}, expected uint8 (examples, 3, side, side)"
+        return None
+    pictures: NDArray[np.uint8] = found
+    return pictures
 
 
 def _measurement(path: Path, faults: dict[str, str]) -> Measurement | None:

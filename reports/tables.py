@@ -17,6 +17,15 @@ from reports.style import method_label, space_label
 def comparison_table(rows: tuple[ComparisonRow, ...], baseline: str) -> Table:
     """Lay out the comparison of methods on one task."""
     reference, metric = method_label(baseline), rows[0].metric
+    loss = metric.loss
+    parts = tuple(
+        Column(
+            title=f"{part[:1].upper()}{part[1:]}",
+            unit=metric.unit,
+            definition=f"Share of test answers that are right in this part of the score alone: {part}.",
+        )
+        for part in metric.parts
+    )
     columns = (
         Column(
             title=metric.title,
@@ -29,10 +38,11 @@ def comparison_table(rows: tuple[ComparisonRow, ...], baseline: str) -> Table:
             definition=f"Paired difference in {metric.name} on test examples, in {metric.points}, with its 95 % "
             "bootstrap interval.",
         ),
+        *parts,
         Column(title=f"Train {metric.name}", unit=metric.unit, definition="The same metric on training examples."),
-        Column(title="Train loss", unit="nats", definition="Mean loss per completion token, training set."),
-        Column(title="Test loss", unit="nats", definition="Mean loss per completion token, test set."),
-        Column(title="Gap", unit="nats", definition="Generalisation gap: test loss minus training loss."),
+        Column(title="Train loss", unit=loss.unit, definition=f"{loss.mean}, training set."),
+        Column(title="Test loss", unit=loss.unit, definition=f"{loss.mean}, test set."),
+        Column(title="Gap", unit=loss.unit, definition="Generalisation gap: test loss minus training loss."),
         Column(
             title="Cost",
             unit=f"× {reference}",
@@ -74,6 +84,7 @@ def _comparison_cells(row: ComparisonRow) -> tuple[Cell, ...]:
     return (
         first,
         _difference_cell(row),
+        *(plain(name, row.metric.mark) for name in row.metric.part_fields),
         plain("train_score", row.metric.mark),
         plain("train_loss", significant),
         plain("eval_loss", significant),

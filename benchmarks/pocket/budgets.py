@@ -1,6 +1,7 @@
 """How long each pocket base is trained, and on how much: the defaults of the command line, without torch.
 
-`pocket-t5` is bounded by time as well, so that all of its recipe takes less than ten minutes on one H200.
+`pocket-t5` and `pocket-sdxl` are bounded by time as well, so that all of their recipes take less than ten minutes on one
+H200. What `pocket-sdxl` counts as tokens are pictures.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ class Budget:
         tokens: Tokens to train on, repetitions counted.
         minutes: Limit on the training time, or None.
         corpus_tokens: Distinct tokens.
+        shard_tokens: Tokens of a shard, which one worker makes.
         batch_rows: Rows in a step.
         learning_rate: Peak learning rate.
     """
@@ -23,6 +25,7 @@ class Budget:
     tokens: int
     minutes: float | None
     corpus_tokens: int
+    shard_tokens: int = 1_000_000
     batch_rows: int
     learning_rate: float
 
@@ -33,5 +36,8 @@ BUDGETS = {
     ),
     "pocket-t5": Budget(
         tokens=1_500_000_000, minutes=6.0, corpus_tokens=500_000_000, batch_rows=256, learning_rate=2e-2
+    ),
+    "pocket-sdxl": Budget(
+        tokens=12_000_000, minutes=5.0, corpus_tokens=500_000, shard_tokens=5_000, batch_rows=256, learning_rate=1e-3
     ),
 }

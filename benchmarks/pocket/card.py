@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import platform
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -115,20 +115,34 @@ def environment(device: torch.device) -> dict[str, str]:
 def write_record(folder: Path, record: TrainingRecord) -> None:
     """Write the JSON record, the picture of the curve, and the model card."""
     (folder / RECORD).write_text(json.dumps(asdict(record), indent=1) + "\n", encoding="utf-8")
-    _draw_curve(folder / PICTURE, record)
+    draw_curve(
+        folder / PICTURE,
+        record.curve,
+        title=record.model,
+        labels=("million tokens", "training loss (nats per token)"),
+    )
     (folder / CARD).write_text(_card(record), encoding="utf-8")
 
 
-def _draw_curve(path: Path, record: TrainingRecord) -> None:
+def draw_curve(path: Path, curve: Sequence[CurvePoint], *, title: str, labels: tuple[str, str]) -> None:
+    """Draw a training curve over millions of whatever its points count.
+
+    Args:
+        path: Picture to write.
+        curve: The points.
+        title: Name of the base.
+        labels: Of the two axes.
+    """
     figure, axes = plt.subplots(figsize=(5.2, 3.2), layout="constrained")
-    axes.plot([point.tokens / 1e6 for point in record.curve], [point.loss for point in record.curve])
-    axes.set(xlabel="million tokens", ylabel="training loss (nats per token)", title=record.model, yscale="log")
+    axes.plot([point.tokens / 1e6 for point in curve], [point.loss for point in curve])
+    axes.set(xlabel=labels[0], ylabel=labels[1], title=title, yscale="log")
     axes.grid(visible=True, which="both", alpha=0.3)
     figure.savefig(path, dpi=80)
     plt.close(figure)
 
 
-def _table(header: tuple[str, str], values: Mapping[str, float], form: str) -> str:
+def table(header: tuple[str, str], values: Mapping[str, float], form: str) -> str:
+    """Return named numbers as a Markdown table of two columns, each written in `form`."""
     rows = "\n".join(f"| {name} | {value:{form}} |" for name, value in values.items())
     return f"| {header[0]} | {header[1]} |\n| --- | --- |\n{rows}"
 
@@ -171,11 +185,11 @@ generated curricula (`benchmarks/pocket/curricula/`): {words.curricula}
 
 ## Held-out loss
 
-{_table(("source", "nats per token"), record.held_out_loss, ".4f")}
+{table(("source", "nats per token"), record.held_out_loss, ".4f")}
 
 ## Held-out items solved (greedy, exact equality)
 
-{_table(("curriculum", "share"), record.pass_rate, ".1%")}
+{table(("curriculum", "share"), record.pass_rate, ".1%")}
 
 ## Limits
 

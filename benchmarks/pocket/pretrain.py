@@ -13,6 +13,7 @@ import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from benchmarks.pocket import POCKET_MODELS
 from benchmarks.pocket.budgets import BUDGETS
@@ -35,7 +36,7 @@ def parser() -> argparse.ArgumentParser:
     options.add_argument(
         "--corpus-tokens", type=int, help=f"distinct tokens; more are repetitions ({_defaults('corpus_tokens')})"
     )
-    options.add_argument("--shard-tokens", type=int, default=1_000_000, help="tokens in a shard (%(default)s)")
+    options.add_argument("--shard-tokens", type=int, help=f"tokens in a shard ({_defaults('shard_tokens')})")
     options.add_argument("--batch-rows", type=int, help=f"rows in a step ({_defaults('batch_rows')})")
     options.add_argument("--learning-rate", type=float, help=f"peak learning rate ({_defaults('learning_rate')})")
     options.add_argument("--seed", type=int, default=0, help="seed of corpus and weights (%(default)s)")
@@ -56,7 +57,7 @@ def fill_in(options: argparse.Namespace) -> None:
     budget = BUDGETS[options.model]
     if options.tokens is None and options.minutes is None:
         options.minutes = budget.minutes
-    for field in ("tokens", "corpus_tokens", "batch_rows", "learning_rate"):
+    for field in ("tokens", "corpus_tokens", "shard_tokens", "batch_rows", "learning_rate"):
         if getattr(options, field) is None:
             setattr(options, field, getattr(budget, field))
 
@@ -88,9 +89,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options.out = options.out or POCKET_MODELS / options.model
     try:
         check(options)
-        from benchmarks.pocket.recipe import pretrain
+        record: Any
+        if options.model == "pocket-sdxl":
+            from benchmarks.pocket.sdxl_recipe import pretrain as make
+        else:
+            from benchmarks.pocket.recipe import pretrain as make
 
-        record = pretrain(options, " ".join(["python -m benchmarks.pocket.pretrain", *given]))
+        record = make(options, " ".join(["python -m benchmarks.pocket.pretrain", *given]))
     except ValueError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

@@ -31,7 +31,12 @@ from benchmarks.pocket.training import CurvePoint, TrainingSettings, train
 FIXED_DOCUMENTS = 8
 
 
-def _device(wanted: str | None) -> torch.device:
+def device_of(wanted: str | None) -> torch.device:
+    """Return the device to train on: the one asked for, or cuda where there is one.
+
+    Raises:
+        ValueError: If it is not there.
+    """
     available = torch.cuda.is_available()
     if wanted == "cuda" and not available:
         raise ValueError("--device: found cuda, but torch sees no CUDA device here; use --device cpu")
@@ -54,7 +59,8 @@ def shards(options: argparse.Namespace, tokenizer_file: Path) -> Iterator[Rows]:
         yield from pool.map(build_shard, requests)
 
 
-def _report(point: CurvePoint) -> None:
+def report_point(point: CurvePoint) -> None:
+    """Print a point of the training curve."""
     print(
         f"step {point.step:6d}  {point.tokens / 1e6:8.1f} M tokens  {point.seconds:6.1f} s  "
         f"{point.tokens / max(point.seconds, 1e-9) / 1e6:5.2f} M/s  loss {point.loss:.4f}",
@@ -102,7 +108,7 @@ def pretrain(options: argparse.Namespace, command: str) -> TrainingRecord:
         shape, characters, documents = base.smoke_shape, 60_000, FIXED_DOCUMENTS
         small = {"tokens": 40_000, "corpus_tokens": 20_000, "shard_tokens": 10_000, "batch_rows": 8, "workers": 1}
         options = argparse.Namespace(**{**vars(options), **small})
-    device = _device(options.device)
+    device = device_of(options.device)
     seconds, clock = {}, time.monotonic()
     tokenizer = as_pretrained(
         train_tokenizer(
@@ -119,7 +125,7 @@ def pretrain(options: argparse.Namespace, command: str) -> TrainingRecord:
         torch.manual_seed(options.seed)
         model = base.build(replace(shape, vocabulary=len(tokenizer))).to(device)
         corpus = shards(options, Path(folder) / "tokenizer.json")
-        curve = train(model, corpus, _settings(options), report=_report, loss=base.loss, count=base.count)
+        curve = train(model, corpus, _settings(options), report=report_point, loss=base.loss, count=base.count)
     seconds["training"], clock = time.monotonic() - clock, time.monotonic()
     saved = _save(options.out, base, model, tokenizer)
     losses = base.held_out_losses(saved, tokenizer, list(base.shares), documents=documents, seed=options.seed)

@@ -18,6 +18,8 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal, get_args
 
 Split = Literal["train", "validation", "test"]
+#: What a model answers with.
+Medium = Literal["text", "picture"]
 SPLITS: tuple[Split, ...] = get_args(Split)
 
 
@@ -58,7 +60,13 @@ class Task(ABC):
     full_marks: ClassVar[int] = 100
     #: The shipped model that the task was made for, which is fine-tuned unless another one is named.
     base: ClassVar[str] = "pocket-llama"
+    #: What its answers are; a model that gives another thing cannot be trained on it.
+    medium: ClassVar[Medium] = "text"
     recipe: ClassVar[Recipe]
+
+    def refusal(self, *, method: str, variant: str, quantize: str | None) -> str | None:
+        """Return why a training method cannot be run on this task, or None where it can (everywhere, by default)."""
+        return None
 
     def check(self) -> None:
         """Make sure that this machine can score the task.

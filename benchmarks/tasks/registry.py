@@ -6,6 +6,7 @@ from benchmarks.errors import UsageError, nearest
 from benchmarks.tasks.base import Task
 from benchmarks.tasks.pocket_chat import PocketChat
 from benchmarks.tasks.pocket_code import PocketCode
+from benchmarks.tasks.pocket_icons import PocketIcons
 from benchmarks.tasks.pocket_instruct import PocketInstruct
 from benchmarks.tasks.pocket_math import PocketMath
 from benchmarks.tasks.pocket_nlu_acceptability import PocketNluAcceptability
@@ -13,7 +14,15 @@ from benchmarks.tasks.pocket_nlu_paraphrase import PocketNluParaphrase
 
 TASKS: dict[str, type[Task]] = {
     cls.name: cls
-    for cls in (PocketMath, PocketCode, PocketChat, PocketInstruct, PocketNluAcceptability, PocketNluParaphrase)
+    for cls in (
+        PocketMath,
+        PocketCode,
+        PocketChat,
+        PocketInstruct,
+        PocketNluAcceptability,
+        PocketNluParaphrase,
+        PocketIcons,
+    )
 }
 
 

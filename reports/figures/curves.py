@@ -40,7 +40,7 @@ def draw_curves(store: Store, task: str, name: str) -> Drawing | None:
     right.legend(loc="best")
     for axes in (left, right):
         axes.set_xlabel("optimizer step")
-        axes.set_ylabel("loss (nats per token)")
+        axes.set_ylabel(f"loss ({store.metric_of(task).loss.axis})")
         axes.set_ylim(bottom=0)
     add_legend(figure, shown)
     spread = " Bands run from the smallest to the largest seed." if len(store.seeds) > 1 else ""

@@ -11,6 +11,7 @@ from reports.figures.canvas import Drawing, settle, sheet
 from reports.figures.cost import draw_cost
 from reports.figures.curves import draw_curves
 from reports.figures.increases import draw_increases
+from reports.figures.pictures import draw_pictures
 from reports.figures.slices import draw_slices
 from reports.figures.spectrum import draw_spectrum
 from reports.sharpness import SharpnessRow
@@ -24,6 +25,7 @@ def draw_task(
     slug = task_slug(task)
     with sheet():
         drawings = (
+            draw_pictures(store, task, f"pictures-{slug}"),
             draw_cost(rows, store.baseline, f"cost-{slug}"),
             draw_curves(store, task, f"curves-{slug}"),
             draw_slices(store, task, f"slices-{slug}"),

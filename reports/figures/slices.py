@@ -37,7 +37,7 @@ def draw_slices(store: Store, task: str, name: str) -> Drawing | None:
         axes.set_title(space_label(space))
         axes.locator_params(axis="x", nbins=5)
         axes.set_xlabel("step α along a direction")
-        axes.set_ylabel("loss increase (nats per token)")
+        axes.set_ylabel(f"loss increase ({store.metric_of(task).loss.axis})")
     add_legend(figure, tuple(dict.fromkeys(method for methods in found.values() for method in methods)))
     directions = max(len(slices.losses) for methods in found.values() for slices in methods.values())
     return Drawing(

@@ -1,0 +1,83 @@
+"""SDXL's UNet with its training loss inside, so that it trains and is measured like a language model with labels.
+
+The prompt's states come from a text encoder that is never trained; they and the noise are part of a batch. PEFT's
+adapters are those of the UNet itself: what is exported fits any diffusers UNet of this shape.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import wraps
+from typing import Any
+
+from diffusers import UNet2DConditionModel
+from diffusers.utils import BaseOutput
+from torch import Tensor, nn
+
+from benchmarks.diffusion.noise import noised, signal_shares, velocity
+
+#: Where DreamBooth's LoRA goes, in diffusers' names: the attention's four projections.
+TARGET_MODULES = ["to_q", "to_k", "to_v", "to_out.0"]
+
+
+@dataclass
+class Denoised(BaseOutput):
+    """The loss of a batch (a mean over its rows), and what was predicted (rows, channels, side, side)."""
+
+    loss: Tensor | None = None
+    prediction: Tensor | None = None
+
+
+class DenoisingUNet(UNet2DConditionModel):
+    """A UNet whose forward pass takes clean pictures, noise and steps, and returns the loss."""
+
+    # diffusers reads the parent's signature through this: it is what a stored configuration may hold.
+    @wraps(UNet2DConditionModel.__init__)
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.register_buffer("signal_shares", signal_shares(), persistent=False)
+
+    def forward(
+        self, clean: Tensor, noise: Tensor, steps: Tensor, text: Tensor, pooled: Tensor, numbers: Tensor
+    ) -> Denoised:
+        """Return the loss 1/(b d) sum (v - v_t)^2 over the d values of each of b pictures, see `noise`.
+
+        Args:
+            clean: Pictures in the network's own form (b, channels, side, side), values in [-1, 1].
+            noise: Of the same shape.
+            steps: (b,).
+            text: States of the prompts (b, words, width).
+            pooled: One vector of each prompt (b, width).
+            numbers: SDXL's micro-conditioning (b, 6).
+        """
+        noisy = noised(clean, noise, steps, self.signal_shares)
+        predicted = self.predict(noisy, steps, text, pooled, numbers)
+        wanted = velocity(clean, noise, steps, self.signal_shares)
+        return Denoised(loss=(predicted.float() - wanted.float()).square().mean(), prediction=predicted)
+
+    def predict(self, noisy: Tensor, steps: Tensor | int, text: Tensor, pooled: Tensor, numbers: Tensor) -> Tensor:
+        """Return the predicted v of noised pictures; arguments as in `forward`."""
+        found: Tensor = super().forward(
+            noisy,
+            steps,
+            encoder_hidden_states=text,
+            added_cond_kwargs={"text_embeds": pooled, "time_ids": numbers},
+            return_dict=False,
+        )[0]
+        return found
+
+
+def denoising_loss(model: nn.Module, batch: Mapping[str, Tensor]) -> tuple[Tensor, int]:
+    """Return the sum over a batch's pictures of their mean squared errors, and their number, for an `Objective`."""
+    device = next(model.parameters()).device
+    moved = {name: values.to(device) for name, values in batch.items()}
+    count = len(moved["clean"])
+    return model(**moved).loss * count, count
+
+
+def is_denoiser(model: Any) -> bool:
+    """Whether a model, or what its adapters stand on, is a `DenoisingUNet`."""
+    return any(isinstance(module, DenoisingUNet) for module in model.modules())
+
+
