@@ -14,7 +14,7 @@ from benchmarks.tasks.pocket_nlu_acceptability import ACCEPTABLE, SIZES, UNACCEP
 from tests.benchmarks.pocket.grammaticality import is_grammatical
 
 TASK = PocketNluAcceptability()
-FINGERPRINT = "b50d185440d02d65"
+FINGERPRINT = "2240dd34403d127a"
 
 def sentence(example: Example) -> str:
     match = re.fullmatch(r"Sentence: (.+)\nJudgement:", example.prompt)

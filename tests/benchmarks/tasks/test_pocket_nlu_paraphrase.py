@@ -12,7 +12,7 @@ from benchmarks.tasks.pocket_nlu_paraphrase import EQUIVALENT, SIZES, PocketNluP
 from tests.benchmarks.pocket.meaning import meaning
 
 TASK = PocketNluParaphrase()
-FINGERPRINT = "ed64e407b42f759a"
+FINGERPRINT = "c87b18804b877307"
 
 def sentences(example: Example) -> tuple[str, str]:
     match = re.fullmatch(r"First: (.+)\nSecond: (.+)\nJudgement:", example.prompt)
