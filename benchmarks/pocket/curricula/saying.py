@@ -1,10 +1,12 @@
-"""How the meanings of `meanings` are said: with one of two words, in either voice, in any order, as giving or getting."""
+"""How the meanings of `meanings` are said: with one of two words, in either voice, in any order, as giving or getting.
+
+Of all choices the first one is the plainest, so that to say a meaning plainly is to say it choosing the first.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence as Several
-from random import Random
-from typing import Any
+from typing import Protocol, TypeVar
 
 from benchmarks.pocket.curricula.clauses import PEOPLE
 from benchmarks.pocket.curricula.meanings import (
@@ -19,15 +21,22 @@ from benchmarks.pocket.curricula.meanings import (
     Transfer,
 )
 
+_Choice = TypeVar("_Choice")
 
-class _First(Random):
-    """Takes the first of all choices, which are listed with the plainest one first."""
 
-    def choice(self, seq: Several[Any]) -> Any:
+class Chooser(Protocol):
+    """What chooses between ways of saying: a `random.Random`, or what takes the first."""
+
+    def choice(self, seq: Several[_Choice], /) -> _Choice:
+        """Return one of the choices."""
+
+
+class _First:
+    def choice(self, seq: Several[_Choice], /) -> _Choice:
         return seq[0]
 
 
-def _phrase(rng: Random, group: Group) -> str:
+def _phrase(rng: Chooser, group: Group) -> str:
     adjective = "" if group.adjective is None else rng.choice(ADJECTIVES[group.adjective]) + " "
     return f"the {adjective}{group.noun}{'s' if group.plural else ''}"
 
@@ -46,7 +55,7 @@ def _predicate(verb: tuple[str, ...], event: Event, *, passive: bool) -> str:
     return past if event.tense == "past" else base if plural else third
 
 
-def _clause(rng: Random, event: Event) -> str:
+def _clause(rng: Chooser, event: Event) -> str:
     passive = rng.choice((False, True))
     personal = event.patient.noun in PEOPLE
     verb = rng.choice((WITH_PERSON if personal else WITH_THING)[event.verb])
@@ -55,7 +64,7 @@ def _clause(rng: Random, event: Event) -> str:
     return f"{patient} {does} by {agent}" if passive else f"{agent} {does} {patient}"
 
 
-def say(rng: Random, meaning: Meaning) -> str:
+def say(rng: Chooser, meaning: Meaning) -> str:
     """Say a meaning in one of its ways, as a sentence."""
     if isinstance(meaning, Event):
         words = _clause(rng, meaning)

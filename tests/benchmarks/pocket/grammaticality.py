@@ -1,4 +1,4 @@
-"""An oracle for the sentences of `curricula.clauses`: a grammar of its own, as one regular expression over the words."""
+"""An oracle for the sentences of `curricula.clauses`: a grammar of its own, one regular expression over words."""
 
 from __future__ import annotations
 

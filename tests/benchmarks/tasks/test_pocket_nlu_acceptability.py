@@ -16,6 +16,7 @@ from tests.benchmarks.pocket.grammaticality import is_grammatical
 TASK = PocketNluAcceptability()
 FINGERPRINT = "2240dd34403d127a"
 
+
 def sentence(example: Example) -> str:
     match = re.fullmatch(r"Sentence: (.+)\nJudgement:", example.prompt)
     assert match

@@ -14,6 +14,7 @@ from tests.benchmarks.pocket.meaning import meaning
 TASK = PocketNluParaphrase()
 FINGERPRINT = "c87b18804b877307"
 
+
 def sentences(example: Example) -> tuple[str, str]:
     match = re.fullmatch(r"First: (.+)\nSecond: (.+)\nJudgement:", example.prompt)
     assert match
