@@ -45,8 +45,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         console.width = _WIDTH  # of a log file, which wraps nothing
     try:
         options = read_options(arguments)
-        questions = all_questions(options.scope, options.groups)
         store = RunStore(options.out)
+        options.scope.is_finished = store.is_complete
+        questions = all_questions(options.scope, options.groups)
         if options.list_only:
             return _list(questions, console)
         specs = needed(questions, options.scope)
@@ -117,6 +118,7 @@ def _report(questions: Sequence[Question], scope: Scope, store: RunStore, comman
         "command": command,
         "created": now(),
         "environment": environment(torch.device(scope.settings.device)),
+        "made_on": evidence.machines,
         "tasks": list(scope.tasks),
         "seeds": scope.seeds,
         "claims": answers,

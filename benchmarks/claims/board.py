@@ -90,7 +90,9 @@ def markdown_page(record: Record) -> str:
 
 def html_page(record: Record) -> str:
     """Return the whole board as one page; all text is escaped."""
-    environment = ", ".join(f"{name} {value}" for name, value in record["environment"].items())
+    environment = f"Runs made on {', '.join(record['made_on']) or 'nothing'}. Board: " + ", ".join(
+        f"{name} {value}" for name, value in record["environment"].items()
+    )
     parts = [
         "<!doctype html><html lang='en'><meta charset='utf-8'><title>Claims of the Bi-LoRA paper</title>",
         "<style>body{font:15px/1.5 system-ui,sans-serif;max-width:76rem;margin:2rem auto;padding:0 1rem;color:#202124}"

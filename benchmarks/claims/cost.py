@@ -1,7 +1,7 @@
 """Table 7: a step of Bi-LoRA costs what one of LoRA costs.
 
 "What LoRA costs" is less than 1.10 times LoRA's step; the paper prints 9.71 s against 8.93 s, 1.09 times, and calls
-that comparable. Two measurements: the committed record of steps of 8B and 14B models on one H200, whose interval
+that comparable. Two measurements: the committed record of steps on published model shapes on one H200, whose interval
 speaks of the blocks of one run on one machine; and the runs of this board, each step timed against a plain gradient
 beside it. On a small model on a GPU a step waits for launches, and several runs at once on one device share it: that
 ratio is of the command, not of the method alone.
@@ -38,7 +38,7 @@ def questions(scope: Scope) -> list[Question]:
         group="cost",
         claim=CLAIM,
         source="Table 7",
-        scope="8B and 14B models, committed record",
+        scope="published model shapes, committed record",
         quantity="time of a step, bilora over lora",
         unit="ratio",
         region=Region(high=MARGIN),

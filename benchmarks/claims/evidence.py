@@ -9,12 +9,14 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
 
 from benchmarks.claims.scope import Arm, Scope
 from benchmarks.claims.verdict import Missing, Question
+from benchmarks.spec import RunSpec
 from benchmarks.store import RunStore
 from reports.comparison import score_matrix
 from reports.crossed import Contrast, Measured, contrast_interval, mean_interval
@@ -39,17 +41,26 @@ class Evidence:
         self.store = store
         self._loaded: dict[str, Run] = {}
 
+    @property
+    def machines(self) -> list[str]:
+        """Names of the devices on which the runs that answered something were made."""
+        return sorted({str(run.environment.get("device", "unknown")) for run in self._loaded.values()})
+
     def keys(self, question: Question) -> tuple[str, ...]:
         """Return the keys of the finished runs behind a question."""
-        found: list[str] = []
+        return tuple(spec.key for spec in self._planned(question) if self.store.is_complete(spec.key))
+
+    def devices(self, question: Question) -> tuple[str, ...]:
+        """Return the kinds of device that a question's runs are made on."""
+        return tuple(sorted({spec.device for spec in self._planned(question)}))
+
+    def _planned(self, question: Question) -> list[RunSpec]:
+        found: list[RunSpec] = []
         for task in question.tasks:
             for arm in question.arms:
-                try:
-                    specs = self.scope.specs(arm, task)
-                except Missing:
-                    continue
-                found += [spec.key for spec in specs if self.store.is_complete(spec.key)]
-        return tuple(found)
+                with suppress(Missing):
+                    found += self.scope.specs(arm, task)
+        return found
 
     def runs(self, arm: Arm, task: str) -> list[Run]:
         """Return the runs of an arm on a task, by seed.

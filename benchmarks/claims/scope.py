@@ -7,7 +7,7 @@ scored alone.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,8 @@ from bilora.methods import METHODS
 
 #: Steps from one recorded state of the adapters to the next.
 RECORD_EVERY = 5
+#: (device, cuda_graphs) of runs that may be finished elsewhere.
+_PLACES = (("cuda", True), ("cuda", False), ("cpu", False))
 
 
 @dataclass(frozen=True)
@@ -58,11 +60,14 @@ class Scope:
         settings: Everything but methods, tasks, options and what is observed.
         tasks: Names of the tasks; ablations are made on the first.
         folders: Folder of every base model that was planned with, by name.
+        is_finished: Whether the run of a key is finished. An arm whose runs are all finished on another kind of device
+            is taken from there, so that a board can be made of runs from several machines.
     """
 
     settings: CompareSettings
     tasks: tuple[str, ...]
     folders: dict[str, Path] = field(default_factory=dict)
+    is_finished: Callable[[str], bool] = lambda key: False
     _planned: dict[tuple[Arm, str], list[RunSpec] | str] = field(default_factory=dict)
 
     @property
@@ -100,13 +105,18 @@ class Scope:
             try:
                 found, folders = plan_runs(self._settings(arm, task))
                 self.folders |= folders
-                self._planned[arm, task] = found
+                self._planned[arm, task] = self._where_finished(found)
             except UsageError as error:
                 self._planned[arm, task] = f"cannot be run here: {error}"
         planned = self._planned[arm, task]
         if isinstance(planned, str):
             raise Missing(planned)
         return planned
+
+    def _where_finished(self, specs: list[RunSpec]) -> list[RunSpec]:
+        places = [(specs[0].device, specs[0].cuda_graphs), *_PLACES]
+        twins = ([replace(spec, device=device, cuda_graphs=graphs) for spec in specs] for device, graphs in places)
+        return next((found for found in twins if all(self.is_finished(spec.key) for spec in found)), specs)
 
     def _settings(self, arm: Arm, task: str) -> CompareSettings:
         options: Mapping[str, dict[str, Any]] = {arm.name: dict(arm.options)} if arm.options else {}

@@ -110,6 +110,7 @@ class Answer:
     seeds: int
     runs: int
     keys: tuple[str, ...]
+    device: str | None
     detail: bool
 
     def as_dict(self) -> dict[str, Any]:
@@ -120,7 +121,10 @@ class Answer:
 def answer(question: Question, evidence: Evidence) -> Answer:
     """Return the line of a question from the runs that are finished."""
     measured, reason = None, None
+    devices = evidence.devices(question)
     try:
+        if len(devices) > 1:
+            raise Missing(f"its runs are from different devices: {', '.join(devices)}")
         measured = question.measure(evidence)
         reason = question.premise(evidence)
     except Missing as missing:
@@ -143,5 +147,6 @@ def answer(question: Question, evidence: Evidence) -> Answer:
         seeds=evidence.scope.seeds if question.arms else 0,
         runs=len(keys),
         keys=keys,
+        device=devices[0] if len(devices) == 1 else None,
         detail=question.detail,
     )

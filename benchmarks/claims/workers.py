@@ -85,6 +85,9 @@ class _Worker:
                 stderr=log,
                 text=True,
                 env={**os.environ, **limits},
+                # A signal to the command's group (Ctrl-C, a time limit) is the command's to answer: a worker that died
+                # of it first would be noted as a failed run.
+                start_new_session=True,
             )
 
     def stop(self) -> None:

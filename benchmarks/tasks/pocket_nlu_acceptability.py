@@ -44,7 +44,7 @@ class PocketNluAcceptability(JudgingTask):
     base: ClassVar[str] = "pocket-t5"
     sizes: ClassVar[dict[Split, int]] = SIZES
     answers: ClassVar[tuple[str, str]] = (ACCEPTABLE, UNACCEPTABLE)
-    recipe: ClassVar[Recipe] = Recipe(steps=200, batch_size=16, learning_rate=2e-3, max_new_tokens=8)
+    recipe: ClassVar[Recipe] = Recipe(steps=120, batch_size=16, learning_rate=3e-3, max_new_tokens=8)
 
     def draw(self, rng: Random) -> Example:
         """See `DrawnTask.draw`."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -182,3 +183,30 @@ def test_graphs_are_for_plain_lora_on_full_precision(monkeypatch: pytest.MonkeyP
     scope = Scope(CompareSettings(cuda_graphs=True), ("pocket-math",))
     found = {name: scope.specs(Arm(name), "pocket-math")[0].cuda_graphs for name in ("bilora", "dora+bilora", "qlora")}
     assert found == {"bilora": True, "dora+bilora": False, "qlora": False}
+
+
+def test_runs_that_are_finished_on_another_device_are_taken_from_there(tmp_path: Path) -> None:
+    store = RunStore(tmp_path)
+    settings = CompareSettings(device="cpu", seeds=2)
+    asked = Scope(settings, ("pocket-math",))
+    for arm in (Arm("bi-qlora"), Arm("qlora")):
+        for spec in asked.specs(arm, "pocket-math"):
+            made_by_hand(store, spec, right=5)
+    for name, right in (("bilora", 9), ("lora", 0)):
+        for spec in asked.specs(Arm(name, observed=True), "pocket-math"):
+            made_by_hand(store, replace(spec, device="cuda", cuda_graphs=True), right=right)
+    first = asked.specs(Arm("lora-sam", observed=True), "pocket-math")[0]
+    made_by_hand(store, replace(first, device="cuda"), right=9)  # one of two seeds
+
+    scope = Scope(settings, ("pocket-math",), is_finished=store.is_complete)
+    evidence = Evidence(scope, store)
+    lines = {
+        line.claim: line for line in (answer(q, evidence) for q in all_questions(scope, ["generalisation", "nf4"]))
+    }
+    gain = lines["Bi-LoRA generalises better than LoRA"]
+    assert (gain.device, gain.measured, gain.verdict) == ("cuda", pytest.approx(90.0), HOLDS)
+    assert lines["On a 4-bit base Bi-LoRA beats QLoRA"].device == "cpu"
+    mixed = lines["Bi-LoRA generalises better than LoRA-SAM"]
+    assert (mixed.device, mixed.verdict) == (None, UNDECIDED)
+    assert mixed.reason == "its runs are from different devices: cpu, cuda"
+    assert {spec.device for spec in scope.specs(Arm("lora-sam", observed=True), "pocket-math")} == {"cpu"}

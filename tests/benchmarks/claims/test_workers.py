@@ -22,7 +22,7 @@ folder, threads = sys.argv[1:]
 for line in sys.stdin:
     spec = json.loads(line)["spec"]
     with open(f"{folder}/done", "a") as file:
-        file.write(f"{spec['seed']} {os.getpid()} {threads} {os.environ['OMP_NUM_THREADS']}\\n")
+        file.write(f"{spec['seed']} {os.getpid()} {threads} {os.environ['OMP_NUM_THREADS']} {os.getsid(0)}\\n")
     if spec["seed"] == 1:
         os.kill(os.getpid(), 9)
     print(json.dumps({"key": "k", "failures": 0}), flush=True)
@@ -58,7 +58,8 @@ def test_a_worker_that_dies_takes_one_run_with_it(
     lines = [line.split() for line in (tmp_path / "done").read_text().splitlines()]
     assert [line[0] for line in lines] == ["0", "1", "2", "3"]
     assert lines[0][1] == lines[1][1] != lines[2][1] == lines[3][1]  # one process until it died, one after
-    assert {tuple(line[2:]) for line in lines} == {("3", "3")}
+    assert {tuple(line[2:4]) for line in lines} == {("3", "3")}
+    assert all(line[4] == line[1] for line in lines)  # out of reach of the signals to the command's group
 
 
 SLOW = """
