@@ -38,6 +38,6 @@ BUDGETS = {
         tokens=1_500_000_000, minutes=6.0, corpus_tokens=500_000_000, batch_rows=256, learning_rate=2e-2
     ),
     "pocket-sdxl": Budget(
-        tokens=12_000_000, minutes=5.0, corpus_tokens=500_000, shard_tokens=5_000, batch_rows=256, learning_rate=1e-3
+        tokens=20_000_000, minutes=6.5, corpus_tokens=500_000, shard_tokens=5_000, batch_rows=512, learning_rate=1.2e-3
     ),
 }

@@ -82,6 +82,7 @@ def _settings(options: argparse.Namespace) -> TrainingSettings:
         weight_decay=0.01,
         seed=options.seed,
         compile=options.compile,
+        cuda_graphs=options.cuda_graphs,
     )
 
 

@@ -14,7 +14,7 @@ from reports.store import Store
 from reports.style import method_label
 
 #: Prompts that are shown.
-SHOWN = 14
+SHOWN = 10
 
 
 def draw_pictures(store: Store, task: str, name: str) -> Drawing | None:

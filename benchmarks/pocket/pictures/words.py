@@ -16,8 +16,9 @@ from benchmarks.pocket.pictures.scene import PLACES, SIZES
 from benchmarks.pocket.pictures.styles import COLOURS, GROUNDS, STYLES
 from benchmarks.pocket.pictures.subjects import SUBJECTS
 
-PAD, BOS, EOS, UNKNOWN = 0, 1, 2, 3
-_SPECIAL = {"<pad>": PAD, "<bos>": BOS, "<eos>": EOS, "<unk>": UNKNOWN}
+# CLIP reads a prompt at its end only if the end is not token 2, see `CLIPTextModelWithProjection`.
+PAD, BOS, UNKNOWN, EOS = 0, 1, 2, 3
+_SPECIAL = {"<pad>": PAD, "<bos>": BOS, "<unk>": UNKNOWN, "<eos>": EOS}
 RARE = ("icon", "sks")
 #: Tokens of a caption, start, end and padding included.
 LENGTH = 20
