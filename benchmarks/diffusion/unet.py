@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from functools import wraps
 from typing import Any
 
+import torch
 from diffusers import UNet2DConditionModel
 from diffusers.utils import BaseOutput
 from torch import Tensor, nn
@@ -54,7 +55,9 @@ class DenoisingUNet(UNet2DConditionModel):
         noisy = noised(clean, noise, steps, self.signal_shares)
         predicted = self.predict(noisy, steps, text, pooled, numbers)
         wanted = velocity(clean, noise, steps, self.signal_shares)
-        return Denoised(loss=(predicted.float() - wanted.float()).square().mean(), prediction=predicted)
+        # Means of bfloat16 would be rounded; a float64 model keeps its type.
+        wide = torch.promote_types(predicted.dtype, torch.float32)
+        return Denoised(loss=(predicted.to(wide) - wanted.to(wide)).square().mean(), prediction=predicted)
 
     def predict(self, noisy: Tensor, steps: Tensor | int, text: Tensor, pooled: Tensor, numbers: Tensor) -> Tensor:
         """Return the predicted v of noised pictures; arguments as in `forward`."""
