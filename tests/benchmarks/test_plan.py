@@ -13,6 +13,7 @@ from benchmarks.settings import CompareSettings
 from benchmarks.tasks import TASKS, create_task
 from benchmarks.tasks.pocket_math import PocketMath
 from tests.models import save_tiny_model, save_tiny_t5
+from tests.tiny_pictures import save_tiny_text_to_image
 
 SETTINGS = CompareSettings(device="cpu")
 
@@ -108,3 +109,21 @@ def test_methods_whose_passes_change_have_no_cuda_graphs(monkeypatch: pytest.Mon
     assert all(spec.cuda_graphs for spec in plan_runs(replace(SETTINGS, cuda_graphs=True))[0])
     with pytest.raises(UsageError, match=r"--cuda-graphs: passes of flat-lora change"):
         plan_runs(replace(SETTINGS, cuda_graphs=True, methods=("lora", "flat-lora")))
+
+
+def test_methods_that_make_no_sense_on_a_task_are_refused(tmp_path: Path) -> None:
+    folder = str(save_tiny_text_to_image(tmp_path))
+    icons = replace(SETTINGS, tasks=("pocket-icons",), model=folder)
+    assert {spec.task for spec in plan_runs(icons)[0]} == {"pocket-icons"}
+    with pytest.raises(UsageError, match=r"--methods: rop on pocket-icons is refused: it adds noise to logits"):
+        plan_runs(replace(icons, methods=("lora", "rop")))
+    with pytest.raises(UsageError, match=r"--methods: qlora on pocket-icons is refused: --quantize nf4"):
+        plan_runs(replace(icons, methods=("lora",), quantize="nf4"))
+
+
+def test_a_base_that_answers_with_another_thing_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"pocket-llama answers with a text, and pocket-icons asks for a picture"):
+        plan_runs(replace(SETTINGS, tasks=("pocket-icons",), model="pocket-llama"))
+    folder = str(save_tiny_text_to_image(tmp_path))
+    with pytest.raises(UsageError, match=r"answers with a picture, and pocket-math asks for a text"):
+        plan_runs(replace(SETTINGS, model=folder))
