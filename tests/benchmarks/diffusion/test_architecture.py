@@ -68,3 +68,11 @@ def test_the_objective_is_the_mean_over_pictures_whatever_the_batches(opened: tu
     (batch,) = architecture.batches(rows, size=6, once=True)
     with torch.no_grad():
         assert model(**batch).loss.item() == pytest.approx(whole, rel=1e-6)
+
+
+def test_micro_batches_see_the_noise_of_the_whole_batch(opened: tuple[Any, TextToImage]) -> None:
+    rows = opened[1].rows(TASK, EXAMPLES)
+    whole, parts = NoisyBatch(5)(rows[:4]), NoisyBatch(5)
+    halves = [parts(rows[:2]), parts(rows[2:4])]
+    for name, values in whole.items():
+        assert torch.equal(values, torch.cat([half[name] for half in halves]))
