@@ -34,7 +34,7 @@ class DenoisingUNet(UNet2DConditionModel):
     """A UNet whose forward pass takes clean pictures, noise and steps, and returns the loss."""
 
     # diffusers reads the parent's signature through this: it is what a stored configuration may hold.
-    @wraps(UNet2DConditionModel.__init__)
+    @wraps(UNet2DConditionModel.__init__)  # type: ignore[misc]  # diffusers is untyped
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.register_buffer("signal_shares", signal_shares(), persistent=False)
@@ -82,5 +82,3 @@ def denoising_loss(model: nn.Module, batch: Mapping[str, Tensor]) -> tuple[Tenso
 def is_denoiser(model: Any) -> bool:
     """Whether a model, or what its adapters stand on, is a `DenoisingUNet`."""
     return any(isinstance(module, DenoisingUNet) for module in model.modules())
-
-

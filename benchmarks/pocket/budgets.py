@@ -1,7 +1,7 @@
 """How long each pocket base is trained, and on how much: the defaults of the command line, without torch.
 
-`pocket-t5` and `pocket-sdxl` are bounded by time as well, so that all of their recipes take less than ten minutes on one
-H200. What `pocket-sdxl` counts as tokens are pictures.
+`pocket-t5` and `pocket-sdxl` are bounded by time as well, so that all of their recipes take less than ten minutes on
+one H200. What `pocket-sdxl` counts as tokens are pictures.
 """
 
 from __future__ import annotations

@@ -11,7 +11,7 @@ import argparse
 import os
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -87,6 +87,17 @@ def check(options: argparse.Namespace) -> None:
         raise PretrainError(f"--out: cannot write to {options.out} ({error}); choose another folder") from error
 
 
+def _recipe(model: str) -> Callable[[argparse.Namespace, str], Any]:
+    """Return the recipe of a base; each is imported only where it is meant."""
+    if model == "pocket-sdxl":
+        from benchmarks.pocket.sdxl_recipe import pretrain as pictures
+
+        return pictures
+    from benchmarks.pocket.recipe import pretrain as text
+
+    return text
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Parse the command line and run; returns the exit code (2 for bad input)."""
     given = list(sys.argv[1:] if arguments is None else arguments)
@@ -95,13 +106,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options.out = options.out or POCKET_MODELS / options.model
     try:
         check(options)
-        record: Any
-        if options.model == "pocket-sdxl":
-            from benchmarks.pocket.sdxl_recipe import pretrain as make
-        else:
-            from benchmarks.pocket.recipe import pretrain as make
-
-        record = make(options, " ".join(["python -m benchmarks.pocket.pretrain", *given]))
+        record = _recipe(options.model)(options, " ".join(["python -m benchmarks.pocket.pretrain", *given]))
     except ValueError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

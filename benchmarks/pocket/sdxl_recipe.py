@@ -1,7 +1,7 @@
 """The recipe of `pocket-sdxl`: pictures drawn while the model trains on them, its judge, and what both can do.
 
-Text encoder and UNet are trained together, from nothing, on the loss of `benchmarks.diffusion`. The base never meets the
-style of its task: only the judge does. What is evaluated is what is saved, weights rounded to bf16 and read back.
+Text encoder and UNet are trained together, from nothing, on the loss of `benchmarks.diffusion`. The base never meets
+the style of its task: only the judge does. What is evaluated is what is saved, weights rounded to bf16 and read back.
 """
 
 from __future__ import annotations

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from benchmarks.errors import UsageError
 from benchmarks.diffusion.architecture import TextToImage
+from benchmarks.errors import UsageError
 from benchmarks.language import LanguageModel
 from benchmarks.models import fingerprint, load_model, locate_model, medium_of, open_model, shipped_models
 from tests.models import save_tiny_model

@@ -34,7 +34,9 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def runs(folder: Path, out: str = "out") -> dict[str, Path]:
-    return {path.name.split("-seed")[0].removeprefix("pocket-icons-"): path for path in (folder / out / "runs").iterdir()}
+    return {
+        path.name.split("-seed")[0].removeprefix("pocket-icons-"): path for path in (folder / out / "runs").iterdir()
+    }
 
 
 def test_every_method_is_scored_and_measured_in_both_spaces(finished: Path) -> None:
@@ -69,9 +71,7 @@ def test_an_exported_adapter_is_plain_peft_on_a_plain_unet(finished: Path) -> No
 def test_micro_batches_train_as_the_whole_batch_does(finished: Path) -> None:
     more = ("--methods", "lora", "--measure", "false", "--out", str(finished / "small"), "--micro-batch-size", "2")
     assert compare.main(arguments(finished, *more)) == 0
-    whole, small = (
-        json.loads((runs(finished, out)["lora"] / "history.json").read_text()) for out in ("out", "small")
-    )
+    whole, small = (json.loads((runs(finished, out)["lora"] / "history.json").read_text()) for out in ("out", "small"))
     losses = [[record["loss"] for record in history if "loss" in record] for history in (whole, small)]
     assert losses[0] == pytest.approx(losses[1], rel=1e-4)
     ends = [[record["validation_loss"] for record in h if "validation_loss" in record] for h in (whole, small)]

@@ -91,7 +91,9 @@ def _umbrella(p: Plane) -> Field:
 
 def _boat(p: Plane) -> Field:
     hull = polygon(p, [(-0.95, 0.3), (0.95, 0.3), (0.55, 0.85), (-0.55, 0.85)])
-    sails = union(polygon(p, [(0.06, -0.95), (0.06, 0.15), (0.8, 0.15)]), polygon(p, [(-0.1, -0.6), (-0.1, 0.15), (-0.62, 0.15)]))
+    sails = union(
+        polygon(p, [(0.06, -0.95), (0.06, 0.15), (0.8, 0.15)]), polygon(p, [(-0.1, -0.6), (-0.1, 0.15), (-0.62, 0.15)])
+    )
     return union(hull, sails, box(p, (-0.02, -0.2), (0.05, 0.55)))
 
 
@@ -111,7 +113,8 @@ def _bell(p: Plane) -> Field:
 
 def _car(p: Plane) -> Field:
     body = union(
-        box(p, (0.0, 0.15), (0.98, 0.26), round_by=0.1), polygon(p, [(-0.6, 0.0), (-0.38, -0.5), (0.3, -0.5), (0.62, 0.0)])
+        box(p, (0.0, 0.15), (0.98, 0.26), round_by=0.1),
+        polygon(p, [(-0.6, 0.0), (-0.38, -0.5), (0.3, -0.5), (0.62, 0.0)]),
     )
     return union(body, circle(p, (-0.52, 0.42), 0.26), circle(p, (0.52, 0.42), 0.26))
 

@@ -37,9 +37,7 @@ def build_tokenizer() -> PreTrainedTokenizerFast:
     tokens = {word: index for index, word in enumerate(vocabulary())}
     inner = Tokenizer(WordLevel(tokens, unk_token="<unk>"))
     inner.pre_tokenizer = WhitespaceSplit()
-    inner.post_processor = TemplateProcessing(
-        single="<bos> $A <eos>", special_tokens=[("<bos>", BOS), ("<eos>", EOS)]
-    )
+    inner.post_processor = TemplateProcessing(single="<bos> $A <eos>", special_tokens=[("<bos>", BOS), ("<eos>", EOS)])
     return PreTrainedTokenizerFast(
         tokenizer_object=inner,
         bos_token="<bos>",

@@ -66,4 +66,6 @@ def test_a_perfect_network_gives_the_picture_whatever_the_noise() -> None:
         return share.sqrt() * noise - (1 - share).sqrt() * picture
 
     for count in (1, 7):
-        assert torch.allclose(sample(predict, normal(1, 3, 4, 4, seed=9), count=count, shares=SHARES), picture, atol=1e-4)
+        assert torch.allclose(
+            sample(predict, normal(1, 3, 4, 4, seed=9), count=count, shares=SHARES), picture, atol=1e-4
+        )
