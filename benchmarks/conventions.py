@@ -45,8 +45,8 @@ def conventions(settings: CompareSettings) -> dict[str, str]:
         sentences["Pictures"] = (
             f"{', '.join(pictured)}: losses are mean squared errors of the predicted velocity over all values and "
             "pictures. In training every picture meets fresh noise at a random step, the same for every method of a "
-            "seed; evaluations and sharpness have fixed noises at steps that spread evenly over the schedule, four a picture "
-            "and one. Pictures are sampled without fresh noise, from equal noise in every method."
+            "seed; evaluations and sharpness have fixed noises at steps that spread evenly over the schedule, four a "
+            "picture and one. Pictures are sampled without fresh noise, from equal noise in every method."
         )
     if not settings.measure:
         for name in ("Radius of measurement", "Spaces", "Gauge"):

@@ -107,8 +107,9 @@ It predicts v on a cosine schedule that ends in pure noise (`benchmarks/diffusio
 
 {record.settings["corpus_pictures"]:,} pictures, drawn by `benchmarks/pocket/pictures/` with arithmetic that has
 the same bits on every machine: 26 things in 12 colours, three sizes, five places, three kinds of background and eight
-styles, with captions that leave out a part of it. Some originals are half as large or cropped, as the micro-conditioning says. One
-caption in ten is empty. The words "icon" and "sks" and the style of the task `pocket-icons` never occur.
+styles, with captions that leave out a part of it. Some originals are half as large or cropped, as the
+micro-conditioning says. One caption in ten is empty. The words "icon" and "sks" and the style of the task
+`pocket-icons` never occur.
 
 ## Held-out loss
 

@@ -105,6 +105,7 @@ def _train_judge(options: argparse.Namespace, device: torch.device, mapped: Call
         rows,
         device=device,
         steps=10 if options.smoke else 3_000,
+        batch_size=32 if options.smoke else 256,
         seed=options.seed,
         report=lambda step, loss: print(f"judge step {step:5d}  loss {loss:.4f}", flush=True),
     )

@@ -40,7 +40,7 @@ class TrainingSettings:
         gradient_norm: Global L2 norm at which gradients are clipped.
         seed: Seed of the row order.
         compile: Compile the model with torch.compile.
-        cuda_graphs: Replay forward and backward pass as one CUDA graph, which pays where kernels are faster than Python.
+        cuda_graphs: Replay both passes as one CUDA graph, which pays where kernels are faster than Python.
         relative: Multiply the learning rate of every parameter by its root mean square at the start.
     """
 
