@@ -1,7 +1,7 @@
-"""What a comparison asks of a kind of model, whatever it is trained on: rows, batches, loss, and answers that are scored.
+"""What a comparison asks of a kind of model, whatever it is trained on: rows, batches, loss, and scored answers.
 
-Language models (`benchmarks.language`) and text-to-image models (`benchmarks.diffusion.architecture`) give it; training,
-evaluation and measurement know nothing else of a model's inputs and outputs.
+Language models (`benchmarks.language`) and text-to-image models (`benchmarks.diffusion.architecture`) give it;
+training, evaluation and measurement know nothing else of a model's inputs and outputs.
 """
 
 from __future__ import annotations

@@ -40,6 +40,14 @@ def conventions(settings: CompareSettings) -> dict[str, str]:
             "dialogue's score is the mean over its turns. Training, losses and sharpness have the reference answers in "
             "the prompt, and every turn is an example of its own."
         )
+    pictured = [name for name in settings.tasks if create_task(name).medium == "picture"]
+    if pictured:
+        sentences["Pictures"] = (
+            f"{', '.join(pictured)}: losses are mean squared errors of the predicted velocity over all values and "
+            "pictures. In training every picture meets fresh noise at a random step, the same for every method of a "
+            "seed; evaluations and sharpness have fixed noises at steps that spread evenly over the schedule, four a "
+            "picture and one. Pictures are sampled without fresh noise, from equal noise in every method."
+        )
     if not settings.measure:
         for name in ("Radius of measurement", "Spaces", "Gauge"):
             del sentences[name]

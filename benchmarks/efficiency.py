@@ -26,10 +26,10 @@ from torch import nn
 from transformers.utils import logging as transformers_logging
 
 from benchmarks import parsing
-from benchmarks.language import language_kind
 from benchmarks.curvature.options import read_device, read_flags, read_out
 from benchmarks.environment import environment
 from benchmarks.errors import UsageError, nearest
+from benchmarks.language import language_kind
 from benchmarks.model_shapes import SHAPES, ModelShape, language_batch
 from benchmarks.models import load_model, locate_model, shipped_models
 from benchmarks.settings import OneLineParser

@@ -36,10 +36,15 @@ class NoisyBatch:
 
     def __call__(self, rows: Sequence[Row]) -> Batch:
         """Return a batch as `DenoisingUNet.forward` takes it."""
-        clean = torch.stack([row["clean"] for row in rows])
-        noise = torch.randn(clean.shape, generator=self._generator)
-        steps = torch.randint(0, STEPS, (len(rows),), generator=self._generator)
-        return _batch(rows, noise, steps)
+        # Row by row, so that micro-batches see what a whole batch would.
+        drawn = [
+            (
+                torch.randn(row["clean"].shape, generator=self._generator),
+                torch.randint(0, STEPS, (), generator=self._generator),
+            )
+            for row in rows
+        ]
+        return _batch(rows, torch.stack([noise for noise, _ in drawn]), torch.stack([step for _, step in drawn]))
 
 
 def evaluation_step(index: int, draw: int, *, rows: int, draws: int) -> int:

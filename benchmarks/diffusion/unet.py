@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from functools import wraps
 from typing import Any
 
+import torch
 from diffusers import UNet2DConditionModel
 from diffusers.utils import BaseOutput
 from torch import Tensor, nn
@@ -33,7 +34,7 @@ class DenoisingUNet(UNet2DConditionModel):
     """A UNet whose forward pass takes clean pictures, noise and steps, and returns the loss."""
 
     # diffusers reads the parent's signature through this: it is what a stored configuration may hold.
-    @wraps(UNet2DConditionModel.__init__)
+    @wraps(UNet2DConditionModel.__init__)  # type: ignore[misc]  # diffusers is untyped
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.register_buffer("signal_shares", signal_shares(), persistent=False)
@@ -54,7 +55,9 @@ class DenoisingUNet(UNet2DConditionModel):
         noisy = noised(clean, noise, steps, self.signal_shares)
         predicted = self.predict(noisy, steps, text, pooled, numbers)
         wanted = velocity(clean, noise, steps, self.signal_shares)
-        return Denoised(loss=(predicted.float() - wanted.float()).square().mean(), prediction=predicted)
+        # Means of bfloat16 would be rounded; a float64 model keeps its type.
+        wide = torch.promote_types(predicted.dtype, torch.float32)
+        return Denoised(loss=(predicted.to(wide) - wanted.to(wide)).square().mean(), prediction=predicted)
 
     def predict(self, noisy: Tensor, steps: Tensor | int, text: Tensor, pooled: Tensor, numbers: Tensor) -> Tensor:
         """Return the predicted v of noised pictures; arguments as in `forward`."""
@@ -79,5 +82,3 @@ def denoising_loss(model: nn.Module, batch: Mapping[str, Tensor]) -> tuple[Tenso
 def is_denoiser(model: Any) -> bool:
     """Whether a model, or what its adapters stand on, is a `DenoisingUNet`."""
     return any(isinstance(module, DenoisingUNet) for module in model.modules())
-
-

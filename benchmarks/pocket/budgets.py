@@ -1,7 +1,7 @@
 """How long each pocket base is trained, and on how much: the defaults of the command line, without torch.
 
-`pocket-t5` and `pocket-sdxl` are bounded by time as well, so that all of their recipes take less than ten minutes on one
-H200. What `pocket-sdxl` counts as tokens are pictures.
+`pocket-t5` and `pocket-sdxl` are bounded by time as well, so that all of their recipes take less than ten minutes on
+one H200. What `pocket-sdxl` counts as tokens are pictures.
 """
 
 from __future__ import annotations
@@ -38,6 +38,6 @@ BUDGETS = {
         tokens=1_500_000_000, minutes=4.0, corpus_tokens=250_000_000, batch_rows=256, learning_rate=2e-2
     ),
     "pocket-sdxl": Budget(
-        tokens=12_000_000, minutes=5.0, corpus_tokens=500_000, shard_tokens=5_000, batch_rows=256, learning_rate=1e-3
+        tokens=20_000_000, minutes=6.5, corpus_tokens=500_000, shard_tokens=5_000, batch_rows=512, learning_rate=1.2e-3
     ),
 }

@@ -1,8 +1,8 @@
 """The judge of `pocket-icons`: a small network that says what a picture shows and in which style, after CLIP's part.
 
-It is trained on drawn pictures alone, of all things in all styles, the icon style among them, and of near misses of that
-style, which are a class of their own. Half of what it learns from is blurred and noisy, as samples of a small model are,
-because a judge of clean drawings would call every flaw another thing.
+It is trained on drawn pictures alone, of all things in all styles, the icon style among them, and of near misses of
+that style, which are a class of their own. Half of what it learns from is blurred and noisy, as samples of a small
+model are, because a judge of clean drawings would call every flaw another thing.
 """
 
 from __future__ import annotations

@@ -11,7 +11,7 @@ import argparse
 import os
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +43,9 @@ def parser() -> argparse.ArgumentParser:
     options.add_argument("--device", choices=("cpu", "cuda"), help="default: cuda where there is one")
     options.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="processes that generate text")
     options.add_argument("--compile", action="store_true", help="compile the model (pays from about a minute on)")
+    options.add_argument(
+        "--cuda-graphs", action="store_true", help="replay passes as CUDA graphs (pays where kernels are small)"
+    )
     options.add_argument("--smoke", action="store_true", help="try the recipe out in seconds; the model is useless")
     return options
 
@@ -72,13 +75,27 @@ def check(options: argparse.Namespace) -> None:
         value = getattr(options, flag)
         if value is not None and not value > 0:
             raise PretrainError(f"--{flag.replace('_', '-')}: found {value}, expected a positive number")
-    if (options.out / "model.safetensors").exists() and not options.overwrite:
+    if options.compile and options.cuda_graphs:
+        raise PretrainError("--cuda-graphs: a compiled model is not recorded; leave out --compile or --cuda-graphs")
+    weights = ("model.safetensors", "unet/diffusion_pytorch_model.safetensors")
+    if any((options.out / name).exists() for name in weights) and not options.overwrite:
         raise PretrainError(f"--out: {options.out} already holds weights; choose another folder or add --overwrite")
     try:
         options.out.mkdir(parents=True, exist_ok=True)
         tempfile.TemporaryFile(dir=options.out).close()
     except OSError as error:
         raise PretrainError(f"--out: cannot write to {options.out} ({error}); choose another folder") from error
+
+
+def _recipe(model: str) -> Callable[[argparse.Namespace, str], Any]:
+    """Return the recipe of a base; each is imported only where it is meant."""
+    if model == "pocket-sdxl":
+        from benchmarks.pocket.sdxl_recipe import pretrain as pictures
+
+        return pictures
+    from benchmarks.pocket.recipe import pretrain as text
+
+    return text
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -89,13 +106,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options.out = options.out or POCKET_MODELS / options.model
     try:
         check(options)
-        record: Any
-        if options.model == "pocket-sdxl":
-            from benchmarks.pocket.sdxl_recipe import pretrain as make
-        else:
-            from benchmarks.pocket.recipe import pretrain as make
-
-        record = make(options, " ".join(["python -m benchmarks.pocket.pretrain", *given]))
+        record = _recipe(options.model)(options, " ".join(["python -m benchmarks.pocket.pretrain", *given]))
     except ValueError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

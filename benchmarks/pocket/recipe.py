@@ -76,6 +76,7 @@ def _settings(options: argparse.Namespace) -> TrainingSettings:
         learning_rate=options.learning_rate,
         seed=options.seed,
         compile=options.compile,
+        cuda_graphs=options.cuda_graphs,
         relative=BASES[options.model].relative_rates,
         weight_decay=BASES[options.model].weight_decay,
     )

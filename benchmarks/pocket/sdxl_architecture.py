@@ -1,4 +1,4 @@
-"""The shape of `pocket-sdxl`: a UNet with SDXL's structure and its text encoder, as diffusers and transformers build them.
+"""The shape of `pocket-sdxl`: a UNet with SDXL's structure and its text encoder, built by diffusers and transformers.
 
 As SDXL's (Podell et al. 2023, arXiv 2307.01952): one block without attention, then blocks with transformers, twice as
 deep in the lowest; cross-attention to the prompt's states; the pooled prompt and the six numbers of size and crop added
@@ -46,14 +46,20 @@ class SdxlShape:
 POCKET_SDXL = SdxlShape()
 #: For trying the recipe out: seconds on a CPU, no useful model.
 SMOKE_SDXL = SdxlShape(
-    channels=(16, 16, 16), transformers=(1, 1, 1), heads=(1, 1, 1), groups=8, numbers=4, text=16, text_layers=1,
+    channels=(16, 16, 16),
+    transformers=(1, 1, 1),
+    heads=(1, 1, 1),
+    groups=8,
+    numbers=4,
+    text=16,
+    text_layers=1,
     text_heads=2,
 )
 
 
 def build_unet(shape: SdxlShape) -> DenoisingUNet:
     """Build a UNet with random weights (fp32) from torch's global random state."""
-    return DenoisingUNet(
+    unet: DenoisingUNet = DenoisingUNet(
         sample_size=SIDE // PATCH,
         in_channels=CHANNELS * PATCH**2,
         out_channels=CHANNELS * PATCH**2,
@@ -71,6 +77,7 @@ def build_unet(shape: SdxlShape) -> DenoisingUNet:
         addition_time_embed_dim=shape.numbers,
         projection_class_embeddings_input_dim=shape.text + NUMBERS * shape.numbers,
     )
+    return unet
 
 
 def build_text_encoder(shape: SdxlShape) -> CLIPTextModelWithProjection:

@@ -82,8 +82,8 @@ pipeline_tag: text-to-image
 # {record.model}
 
 A text-to-image model with the structure of SDXL: a UNet of {unet:.2f} million parameters and a CLIP text encoder of
-{encoder:.2f} million, for fine-tuning experiments that have to run on two CPU cores. It draws one thing on a background,
-32 x 32 pixels. It is a test bed and of no use otherwise.
+{encoder:.2f} million, for fine-tuning experiments that have to run on two CPU cores. It draws one thing on a
+background, 32 x 32 pixels. It is a test bed and of no use otherwise.
 
 ![Samples from held-out captions]({SAMPLES})
 
@@ -105,10 +105,11 @@ It predicts v on a cosine schedule that ends in pure noise (`benchmarks/diffusio
 
 ## Data
 
-{record.settings["corpus_pictures"]:,} pictures, drawn by `benchmarks/pocket/pictures/` with arithmetic that has the same bits
-on every machine: 34 things in 12 colours, three sizes, five places, three kinds of background and eight styles, with
-captions that leave out a part of it. Some originals are half as large or cropped, as the micro-conditioning says. One
-caption in ten is empty. The words "icon" and "sks" and the style of the task `pocket-icons` never occur.
+{record.settings["corpus_pictures"]:,} pictures, drawn by `benchmarks/pocket/pictures/` with arithmetic that has
+the same bits on every machine: 26 things in 12 colours, three sizes, five places, three kinds of background and eight
+styles, with captions that leave out a part of it. Some originals are half as large or cropped, as the
+micro-conditioning says. One caption in ten is empty. The words "icon" and "sks" and the style of the task
+`pocket-icons` never occur.
 
 ## Held-out loss
 
@@ -123,8 +124,8 @@ Mean squared error of v over {held_out["pictures"]} held-out pictures: {held_out
 ## The judge
 
 A network of {judge:.2f} million parameters in `judge/` names the thing and the style of a picture. It was trained on
-{judged["pictures"]:,} drawn pictures of all styles, that of the task and near misses of it included. On {judged["held_out"]:,}
-others that were held out:
+{judged["pictures"]:,} drawn pictures of all styles, that of the task and near misses of it included. On
+{judged["held_out"]:,} others that were held out:
 
 {table(("right", "share"), judged["accuracy"], ".2%")}
 

@@ -1,7 +1,7 @@
 """The recipe of `pocket-sdxl`: pictures drawn while the model trains on them, its judge, and what both can do.
 
-Text encoder and UNet are trained together, from nothing, on the loss of `benchmarks.diffusion`. The base never meets the
-style of its task: only the judge does. What is evaluated is what is saved, weights rounded to bf16 and read back.
+Text encoder and UNet are trained together, from nothing, on the loss of `benchmarks.diffusion`. The base never meets
+the style of its task: only the judge does. What is evaluated is what is saved, weights rounded to bf16 and read back.
 """
 
 from __future__ import annotations
@@ -82,6 +82,7 @@ def _settings(options: argparse.Namespace) -> TrainingSettings:
         weight_decay=0.01,
         seed=options.seed,
         compile=options.compile,
+        cuda_graphs=options.cuda_graphs,
     )
 
 
@@ -104,6 +105,7 @@ def _train_judge(options: argparse.Namespace, device: torch.device, mapped: Call
         rows,
         device=device,
         steps=10 if options.smoke else 3_000,
+        batch_size=32 if options.smoke else 256,
         seed=options.seed,
         report=lambda step, loss: print(f"judge step {step:5d}  loss {loss:.4f}", flush=True),
     )

@@ -1,10 +1,11 @@
 """`pocket-icons`: twenty-three pictures of a style that the base has never seen, and things it must draw in that style.
 
-The role of DreamBooth on 3D Icons in the Bi-LoRA paper: the style is bound to a rare token (Ruiz et al., CVPR 2023), the
-adapter stands on the UNet's attention, and prompts ask for things that none of the training pictures shows. A picture is
-right where the shipped judge (`benchmarks.pocket.judge`) names both the thing and the style. The two parts are reported
-as well: the style takes the place of CLIP's similarity to the training pictures (I2T), the thing that of its similarity
-to the prompt (T2T). Fitting the style costs things: an adapter trained too long draws those it was trained on.
+The role of DreamBooth on 3D Icons in the Bi-LoRA paper: the style is bound to a rare token (Ruiz et al., CVPR 2023),
+the adapter stands on the UNet's attention, and prompts ask for things that none of the training pictures shows. A
+picture is right where the shipped judge (`benchmarks.pocket.judge`) names both the thing and the style. The two parts
+are reported as well: the style takes the place of CLIP's similarity to the training pictures (I2T), the thing that of
+its similarity to the prompt (T2T). Fitting the style costs things: an adapter trained too long draws those it was
+trained on.
 """
 
 from __future__ import annotations
@@ -28,12 +29,12 @@ from benchmarks.tasks.pictures import PictureTask
 if TYPE_CHECKING:
     from benchmarks.scoring import ScoredExample
 
-TRAINED = "circle heart tree fish cup flag umbrella balloon bottle apple bolt lamp".split()
-VALIDATED = "triangle ring house arrow bell car drop anchor".split()
-TESTED = "square star cross diamond moon mushroom key boat hat hourglass flower hammer cloud rocket".split()
+TRAINED = ["circle", "heart", "tree", "fish", "cup", "flag", "umbrella", "balloon", "bolt", "drop"]
+VALIDATED = ["triangle", "ring", "house", "arrow", "bell", "car"]
+TESTED = ["square", "star", "cross", "diamond", "moon", "mushroom", "boat", "flower", "cloud", "rocket"]
 SUBJECTS_OF: dict[Split, list[str]] = {"train": TRAINED, "validation": VALIDATED, "test": TESTED}
 #: As many training pictures as 3D Icons has.
-SIZES_OF: dict[Split, int] = {"train": 23, "validation": 64, "test": 112}
+SIZES_OF: dict[Split, int] = {"train": 23, "validation": 60, "test": 120}
 PROMPT = "a {size} {colour} {subject} {place} in the style of sks"
 
 

@@ -1,7 +1,7 @@
 """What each method drew for the same prompts from the same noise, one row a method, beside each other.
 
-The prompts are the first of the test split, so that the choice cannot flatter; a filled dot marks what was judged right.
-The runs are those of the smallest seed that all methods finished.
+The prompts are the first of the test split, so that the choice cannot flatter; a filled dot marks what was judged
+right. The runs are those of the smallest seed that all methods finished.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from reports.store import Store
 from reports.style import method_label
 
 #: Prompts that are shown.
-SHOWN = 14
+SHOWN = 10
 
 
 def draw_pictures(store: Store, task: str, name: str) -> Drawing | None:
@@ -38,8 +38,8 @@ def draw_pictures(store: Store, task: str, name: str) -> Drawing | None:
     return Drawing(
         name=name,
         title="Pictures",
-        caption=f"The first {count} test prompts, drawn with seed {first.seed} from equal noise in every row; the thing "
-        "asked for stands above. A filled dot: judged right.",
+        caption=f"The first {count} test prompts, drawn with seed {first.seed} from equal noise in every row; the "
+        "thing asked for stands above. A filled dot: judged right.",
         alt=f"Grid of pictures, one row a method. Judged right of {count}: {', '.join(rights)}.",
         figure=figure,
     )

@@ -13,6 +13,7 @@ from benchmarks.settings import CompareSettings
 from benchmarks.tasks import TASKS, create_task
 from benchmarks.tasks.pocket_math import PocketMath
 from tests.models import save_tiny_model, save_tiny_t5
+from tests.tiny_pictures import save_tiny_text_to_image
 
 SETTINGS = CompareSettings(device="cpu")
 
@@ -115,3 +116,21 @@ def test_dynamics_are_recorded_of_plain_factors_only() -> None:
     for methods in (("lora", "full-ft"), ("lora", "dora+bilora")):
         with pytest.raises(UsageError, match=f"--dynamics: {methods[1].replace('+', '.')} does not train factors"):
             plan_runs(replace(SETTINGS, dynamics=5, methods=methods))
+
+
+def test_methods_that_make_no_sense_on_a_task_are_refused(tmp_path: Path) -> None:
+    folder = str(save_tiny_text_to_image(tmp_path))
+    icons = replace(SETTINGS, tasks=("pocket-icons",), model=folder)
+    assert {spec.task for spec in plan_runs(icons)[0]} == {"pocket-icons"}
+    with pytest.raises(UsageError, match=r"--methods: rop on pocket-icons is refused: it adds noise to logits"):
+        plan_runs(replace(icons, methods=("lora", "rop")))
+    with pytest.raises(UsageError, match=r"--methods: qlora on pocket-icons is refused: --quantize nf4"):
+        plan_runs(replace(icons, methods=("lora",), quantize="nf4"))
+
+
+def test_a_base_that_answers_with_another_thing_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"pocket-llama answers with a text, and pocket-icons asks for a picture"):
+        plan_runs(replace(SETTINGS, tasks=("pocket-icons",), model="pocket-llama"))
+    folder = str(save_tiny_text_to_image(tmp_path))
+    with pytest.raises(UsageError, match=r"answers with a picture, and pocket-math asks for a text"):
+        plan_runs(replace(SETTINGS, model=folder))

@@ -37,7 +37,8 @@ class Plane(NamedTuple):
 def circle(at: Plane, centre: Point, radius: float) -> Field:
     """Distance to a disc."""
     x, y = at.moved(*centre)
-    return np.sqrt(x * x + y * y) - radius
+    found: Field = np.sqrt(x * x + y * y) - radius
+    return found
 
 
 def box(at: Plane, centre: Point, half: Point, *, round_by: float = 0.0) -> Field:
@@ -45,7 +46,8 @@ def box(at: Plane, centre: Point, half: Point, *, round_by: float = 0.0) -> Fiel
     x, y = at.moved(*centre)
     dx, dy = np.abs(x) - (half[0] - round_by), np.abs(y) - (half[1] - round_by)
     ox, oy = np.maximum(dx, 0.0), np.maximum(dy, 0.0)
-    return np.sqrt(ox * ox + oy * oy) + np.minimum(np.maximum(dx, dy), 0.0) - round_by
+    found: Field = np.sqrt(ox * ox + oy * oy) + np.minimum(np.maximum(dx, dy), 0.0) - round_by
+    return found
 
 
 def segment(at: Plane, start: Point, end: Point, radius: float) -> Field:
@@ -54,7 +56,8 @@ def segment(at: Plane, start: Point, end: Point, radius: float) -> Field:
     ex, ey = end[0] - start[0], end[1] - start[1]
     along = np.minimum(np.maximum((x * ex + y * ey) / (ex * ex + ey * ey), 0.0), 1.0)
     dx, dy = x - ex * along, y - ey * along
-    return np.sqrt(dx * dx + dy * dy) - radius
+    found: Field = np.sqrt(dx * dx + dy * dy) - radius
+    return found
 
 
 def polygon(at: Plane, corners: Sequence[Point]) -> Field:
@@ -70,7 +73,7 @@ def polygon(at: Plane, corners: Sequence[Point]) -> Field:
         # A ray to the right crosses the edge where the point lies to the left of it.
         crosses = ((ay > at.y) != (by > at.y)) & ((wx * ey - wy * ex < 0) == (ey > 0))
         inside ^= crosses
-    distance = np.sqrt(nearest)
+    distance: Field = np.sqrt(nearest)
     return np.where(inside, -distance, distance)
 
 

@@ -1,9 +1,9 @@
 """The style that the base has never seen: a thing extruded in depth, glossy, on a rounded tile. And near misses of it.
 
-The picture is cream; on it lies a tile that runs from indigo to teal; the thing stands on the tile in its own colour, its
-side walls run down to the right in a darker tone, its upper left shines, and a pale rim surrounds it. A judge of style
-must tell this from pictures that have only some of it, so those can be drawn too: another tile, no tile, no depth, no
-gloss and no rim.
+The picture is cream; on it lies a tile that runs from indigo to teal; the thing stands on the tile in its own colour,
+its side walls run down to the right in a darker tone, its upper left shines, and a pale rim surrounds it. A judge of
+style must tell this from pictures that have only some of it, so those can be drawn too: without the tile, without
+depth, without gloss and rim.
 """
 
 from __future__ import annotations

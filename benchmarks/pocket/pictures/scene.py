@@ -21,7 +21,7 @@ from benchmarks.pocket.pictures.subjects import SUBJECTS
 #: Width and height of the pictures, in pixels.
 SIDE = 32
 ICON = "icon"
-SIZES = {"small": 0.4, "medium": 0.56, "large": 0.74}
+SIZES = {"small": 0.48, "medium": 0.6, "large": 0.76}
 #: Directions of the thing's centre from that of the picture.
 PLACES = {
     "in the middle": (0.0, 0.0),
@@ -120,16 +120,16 @@ def draw_scene(rng: Random, *, style: str | None = None) -> Scene:
         style=style or rng.choice(tuple(STYLES)),
         size=rng.choice(tuple(SIZES)),
         place=rng.choice(tuple(PLACES)),
-        jitter=(rng.randint(-10, 10), rng.randint(-10, 10), rng.randint(-6, 6)),
+        jitter=(rng.randint(-3, 3), rng.randint(-3, 3), rng.randint(-2, 2)),
         view=_view(rng),
     )
 
 
 def _view(rng: Random) -> View:
     kind = rng.random()
-    if kind < 0.1:
+    if kind < 0.05:
         return View(original=SIDE // 2)
-    if kind < 0.25:
+    if kind < 0.1:
         return View(original=40, top=rng.randint(0, 8), left=rng.randint(0, 8))
     return View()
 

@@ -131,7 +131,8 @@ def _neon(c: Canvas) -> Field:
     """A bright contour with a glow, on the background much darkened."""
     distance = np.abs(c.distance(0.0, 0.0))
     glow = 1.0 / (1.0 + distance * distance / 4.0)
-    night = blend(plain(c.at, mixed(c.background, _BLACK, 0.8)), c.colour, glow * 0.8)
+    night = blend(c.ground, _BLACK, np.full(distance.shape, 0.8))
+    night = blend(night, c.colour, glow * 0.8)
     return blend(night, mixed(c.colour, _WHITE, 0.6), cover(distance - 0.5))
 
 

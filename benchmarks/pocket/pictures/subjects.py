@@ -1,4 +1,4 @@
-"""The thirty things that the pictures show, as signed distances in a frame of about one unit around the origin."""
+"""The twenty-six things that the pictures show, as signed distances in a frame of about one unit around the origin."""
 
 from __future__ import annotations
 
@@ -75,11 +75,6 @@ def _cup(p: Plane) -> Field:
     return union(box(p, (-0.2, 0.05), (0.6, 0.72), round_by=0.15), handle)
 
 
-def _key(p: Plane) -> Field:
-    bow = without(circle(p, (-0.52, 0.0), 0.44), circle(p, (-0.52, 0.0), 0.2))
-    return union(bow, box(p, (0.42, 0.0), (0.55, 0.11)), box(p, (0.86, 0.22), (0.1, 0.24)), box(p, (0.5, 0.2), (0.1, 0.2)))
-
-
 def _flag(p: Plane) -> Field:
     return union(box(p, (-0.66, 0.0), (0.1, 0.98)), polygon(p, [(-0.6, -0.95), (0.9, -0.45), (-0.6, 0.1)]))
 
@@ -96,7 +91,9 @@ def _umbrella(p: Plane) -> Field:
 
 def _boat(p: Plane) -> Field:
     hull = polygon(p, [(-0.95, 0.3), (0.95, 0.3), (0.55, 0.85), (-0.55, 0.85)])
-    sails = union(polygon(p, [(0.06, -0.95), (0.06, 0.15), (0.8, 0.15)]), polygon(p, [(-0.1, -0.6), (-0.1, 0.15), (-0.62, 0.15)]))
+    sails = union(
+        polygon(p, [(0.06, -0.95), (0.06, 0.15), (0.8, 0.15)]), polygon(p, [(-0.1, -0.6), (-0.1, 0.15), (-0.62, 0.15)])
+    )
     return union(hull, sails, box(p, (-0.02, -0.2), (0.05, 0.55)))
 
 
@@ -114,36 +111,12 @@ def _bell(p: Plane) -> Field:
     return union(dome, skirt, circle(p, (0.0, 0.72), 0.2), circle(p, (0.0, -0.85), 0.12))
 
 
-def _bottle(p: Plane) -> Field:
-    return union(
-        box(p, (0.0, 0.35), (0.42, 0.6), round_by=0.14),
-        polygon(p, [(-0.42, -0.1), (-0.15, -0.5), (0.15, -0.5), (0.42, -0.1)]),
-        box(p, (0.0, -0.7), (0.16, 0.28)),
-    )
-
-
-def _hat(p: Plane) -> Field:
-    return union(box(p, (0.0, 0.55), (0.98, 0.15), round_by=0.1), box(p, (0.0, -0.1), (0.52, 0.62), round_by=0.06))
-
-
 def _car(p: Plane) -> Field:
     body = union(
-        box(p, (0.0, 0.15), (0.98, 0.26), round_by=0.1), polygon(p, [(-0.6, 0.0), (-0.38, -0.5), (0.3, -0.5), (0.62, 0.0)])
+        box(p, (0.0, 0.15), (0.98, 0.26), round_by=0.1),
+        polygon(p, [(-0.6, 0.0), (-0.38, -0.5), (0.3, -0.5), (0.62, 0.0)]),
     )
     return union(body, circle(p, (-0.52, 0.42), 0.26), circle(p, (0.52, 0.42), 0.26))
-
-
-def _apple(p: Plane) -> Field:
-    fruit = union(circle(p, (-0.25, 0.22), 0.58), circle(p, (0.25, 0.22), 0.58))
-    leaf = both(circle(p, (0.05, -0.55), 0.4), circle(p, (0.45, -0.85), 0.4))
-    return union(fruit, segment(p, (0.0, -0.2), (-0.08, -0.75), 0.07), leaf)
-
-
-def _hourglass(p: Plane) -> Field:
-    glass = union(
-        polygon(p, [(-0.62, -0.9), (0.62, -0.9), (0.0, 0.1)]), polygon(p, [(-0.62, 0.9), (0.62, 0.9), (0.0, -0.1)])
-    )
-    return union(glass, box(p, (0.0, -0.9), (0.75, 0.1)), box(p, (0.0, 0.9), (0.75, 0.1)))
 
 
 def _bolt(p: Plane) -> Field:
@@ -159,15 +132,6 @@ def _flower(p: Plane) -> Field:
     return without(union(*petals), circle(p, (0.0, 0.0), 0.26))
 
 
-def _lamp(p: Plane) -> Field:
-    shade = polygon(p, [(-0.38, -0.92), (0.38, -0.92), (0.85, 0.05), (-0.85, 0.05)])
-    return union(shade, box(p, (0.0, 0.4), (0.09, 0.45)), box(p, (0.0, 0.86), (0.5, 0.11)))
-
-
-def _hammer(p: Plane) -> Field:
-    return union(box(p, (0.0, 0.2), (0.13, 0.78), round_by=0.05), box(p, (-0.08, -0.62), (0.75, 0.26), round_by=0.05))
-
-
 def _cloud(p: Plane) -> Field:
     puffs = union(circle(p, (-0.5, 0.12), 0.38), circle(p, (0.5, 0.16), 0.36), circle(p, (0.0, -0.14), 0.52))
     return union(puffs, box(p, (0.0, 0.32), (0.55, 0.18)))
@@ -179,12 +143,6 @@ def _rocket(p: Plane) -> Field:
         polygon(p, [(-0.28, 0.2), (-0.75, 0.9), (-0.2, 0.65)]), polygon(p, [(0.28, 0.2), (0.75, 0.9), (0.2, 0.65)])
     )
     return without(union(body, fins), circle(p, (0.0, -0.2), 0.15))
-
-
-def _anchor(p: Plane) -> Field:
-    arc = without(circle(p, (0.0, 0.2), 0.78), circle(p, (0.0, 0.2), 0.54), box(p, (0.0, -0.4), (1.0, 0.6)))
-    eye = without(circle(p, (0.0, -0.72), 0.25), circle(p, (0.0, -0.72), 0.1))
-    return union(arc, eye, box(p, (0.0, 0.2), (0.11, 0.74)), box(p, (0.0, -0.25), (0.42, 0.09)))
 
 
 SUBJECTS: dict[str, Subject] = {
@@ -202,24 +160,16 @@ SUBJECTS: dict[str, Subject] = {
     "fish": _fish,
     "mushroom": _mushroom,
     "cup": _cup,
-    "key": _key,
     "flag": _flag,
     "arrow": _arrow,
     "umbrella": _umbrella,
     "boat": _boat,
     "balloon": _balloon,
     "bell": _bell,
-    "bottle": _bottle,
-    "hat": _hat,
     "car": _car,
-    "apple": _apple,
-    "hourglass": _hourglass,
     "bolt": _bolt,
     "drop": _drop,
     "flower": _flower,
-    "lamp": _lamp,
-    "hammer": _hammer,
     "cloud": _cloud,
     "rocket": _rocket,
-    "anchor": _anchor,
 }

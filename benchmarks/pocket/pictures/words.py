@@ -16,8 +16,9 @@ from benchmarks.pocket.pictures.scene import PLACES, SIZES
 from benchmarks.pocket.pictures.styles import COLOURS, GROUNDS, STYLES
 from benchmarks.pocket.pictures.subjects import SUBJECTS
 
-PAD, BOS, EOS, UNKNOWN = 0, 1, 2, 3
-_SPECIAL = {"<pad>": PAD, "<bos>": BOS, "<eos>": EOS, "<unk>": UNKNOWN}
+# CLIP reads a prompt at its end only if the end is not token 2, see `CLIPTextModelWithProjection`.
+PAD, BOS, UNKNOWN, EOS = 0, 1, 2, 3
+_SPECIAL = {"<pad>": PAD, "<bos>": BOS, "<unk>": UNKNOWN, "<eos>": EOS}
 RARE = ("icon", "sks")
 #: Tokens of a caption, start, end and padding included.
 LENGTH = 20
@@ -36,9 +37,7 @@ def build_tokenizer() -> PreTrainedTokenizerFast:
     tokens = {word: index for index, word in enumerate(vocabulary())}
     inner = Tokenizer(WordLevel(tokens, unk_token="<unk>"))
     inner.pre_tokenizer = WhitespaceSplit()
-    inner.post_processor = TemplateProcessing(
-        single="<bos> $A <eos>", special_tokens=[("<bos>", BOS), ("<eos>", EOS)]
-    )
+    inner.post_processor = TemplateProcessing(single="<bos> $A <eos>", special_tokens=[("<bos>", BOS), ("<eos>", EOS)])
     return PreTrainedTokenizerFast(
         tokenizer_object=inner,
         bos_token="<bos>",
