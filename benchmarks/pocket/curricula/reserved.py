@@ -3,7 +3,8 @@
 The base of the language tasks has to know their language, so tasks and curricula draw from the same grammars. What
 keeps them apart is a checksum of every single sentence: one sentence in `RESERVED_ONE_IN` belongs to the tasks, which
 use no other ones, and every curriculum of that base draws again where it would have written one. A phrase of up to
-three words is no sentence here: the short answers of many curricula have to stay as they are.
+three words is no sentence here: the short answers of many curricula have to stay as they are. The tokenizer alone,
+which counts pairs of bytes, is trained on documents of all kinds.
 """
 
 from __future__ import annotations

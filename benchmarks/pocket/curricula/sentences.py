@@ -1,7 +1,8 @@
 """Plain English paragraphs: two to five sentences about the same few beings, for denoising.
 
-There is nothing to answer; a span that is taken out of such a text can be put back only by who agrees with whom, which
-tense a word of time asks for, and which article, preposition or pronoun has to stand where it stood.
+About half of the sentences are of the tasks' grammars (`clauses`, `meanings`). There is nothing to answer; a span that
+is taken out of such a text can be put back only by who agrees with whom, which tense a word of time asks for, and which
+article, preposition or pronoun has to stand where it stood.
 """
 
 from __future__ import annotations
