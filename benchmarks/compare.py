@@ -194,7 +194,7 @@ def describe(
             "planned": [{"key": s.key, "method": s.label, "task": s.task, "seed": s.seed} for s in specs],
             "tuning": [found.as_dict() for found in outcomes],
             "preset": preset,
-            "conventions": conventions(settings),
+            "conventions": conventions(settings) | ({} if preset is None else {"Preset": preset["sentence"]}),
             "environment": environment(torch.device(specs[0].device)),
         },
     )

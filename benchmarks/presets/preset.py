@@ -196,4 +196,21 @@ def preset_record(preset: Preset, part: Part) -> dict[str, Any]:
         "published": [asdict(rows) for rows in preset.published],
         "names": dict(part.names),
         "our_choice": dict(preset.our_choice),
+        "sentence": _sentence(preset, part),
     }
+
+
+def _sentence(preset: Preset, part: Part) -> str:
+    """Say where settings come from and which tasks and methods have their own."""
+    own = [
+        f"{', '.join([*case.tasks, *case.methods])}: " + ", ".join(f"{key} {value}" for key, value in given.items())
+        for case in part.cases
+        if (given := dict(case.values) | ({} if case.epochs is None else {"epochs": case.epochs}))
+        and (case.tasks or case.methods)
+    ]
+    differing = f" Different from the rest: {'; '.join(own)}." if own else ""
+    choices = "; ".join(f"{name}: {reason}" for name, reason in preset.our_choice.items())
+    return (
+        f"Settings of {', '.join(preset.source)} (arXiv 2508.19564), where no flag overrode them.{differing} What the paper "
+        f"leaves open: {choices}."
+    )
