@@ -11,6 +11,7 @@ import sys
 import traceback
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from rich.console import Console
@@ -18,12 +19,15 @@ from rich.table import Column, Table
 
 from benchmarks.choices import label_of
 from benchmarks.conventions import conventions
+from benchmarks.dry_run import plan_comparison
 from benchmarks.environment import Quiet, environment
 from benchmarks.errors import UsageError
-from benchmarks.plan import plan_runs
+from benchmarks.plan_text import config_text, print_plan, print_presets
+from benchmarks.presets import Preset, preset_record
 from benchmarks.progress import ComparisonProgress
 from benchmarks.run import RunFailed, execute
-from benchmarks.settings import CompareSettings, read_settings, to_yaml
+from benchmarks.request import Comparison, check_supported, read_request
+from benchmarks.settings import CompareSettings
 from benchmarks.spec import RunSpec
 from benchmarks.store import SCHEMA, RunStore, now, write_json
 from benchmarks.tuning import FOLDER, Outcome, outcome, plan_searches, plan_sentence, tuned
@@ -38,35 +42,65 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; returns its exit code (0: all done, 1: a run failed, 2: bad input, 130: interrupted)."""
     arguments = sys.argv[1:] if arguments is None else list(arguments)
     console = Console()
+    command = shlex.join(["python", "-m", "benchmarks.compare", *arguments])
     try:
-        settings, print_config = read_settings(arguments)
-        if print_config:
-            plan = f"# {_tuning_plan(settings)}\n" if settings.tune else ""
-            console.out(to_yaml(settings) + plan, end="", highlight=False)
+        request = read_request(arguments)
+        if request.given.list_presets:
+            print_presets(console)
             return EXIT_OK
-        specs, model_folders = plan_runs(settings)
-        store = RunStore(settings.out)
-        store.check_writable()
-        store.create()
+        if request.given.print_config:
+            settings = request.comparisons[0].settings
+            plan = f"# {_tuning_plan(settings)}\n" if settings.tune else ""
+            console.out(config_text(request) + plan, end="", highlight=False)
+            return EXIT_OK
+        if request.given.dry_run:
+            print_plan(request, [plan_comparison(comparison) for comparison in request.comparisons], console)
+            return EXIT_OK
+        check_supported(request)
+        # All are planned before the first one starts, so that what is wrong with the last one is said now.
+        planned = [(comparison, *comparison.plan()) for comparison in request.comparisons]
+        for comparison, _, _ in planned:
+            store = RunStore(comparison.settings.out)
+            store.check_writable()
+            store.create()
     except UsageError as error:
         print(f"error: {error}", file=sys.stderr)
         return EXIT_USAGE
-    if settings.threads is not None:
-        torch.set_num_threads(settings.threads)
-    command = shlex.join(["python", "-m", "benchmarks.compare", *arguments])
+    failures = 0
     try:
-        outcomes: list[Outcome] = []
-        if settings.tune is not None:
-            console.print(_tuning_plan(settings), highlight=False, soft_wrap=True)
-            outcomes = tune(specs, settings.tune, model_folders=model_folders, store=store, console=console)
-            specs = tuned(specs, outcomes)
-        describe(settings, specs, store=store, command=command, outcomes=outcomes)
-        failures = run_all(specs, model_folders=model_folders, store=store, console=console)
+        for comparison, specs, model_folders in planned:
+            failures += _compare(
+                comparison, specs, model_folders, preset=request.preset, command=command, console=console
+            )
     except KeyboardInterrupt:
         print("interrupted; finished runs are kept, the same command goes on from here", file=sys.stderr)
         return EXIT_INTERRUPTED
-    report(specs, store=store, console=console)
     return EXIT_RUN_FAILED if failures else EXIT_OK
+
+
+def _compare(
+    comparison: Comparison,
+    specs: Sequence[RunSpec],
+    model_folders: Mapping[str, Path],
+    *,
+    preset: Preset | None,
+    command: str,
+    console: Console,
+) -> int:
+    """Carry out one comparison and write its report; returns the number of runs that failed."""
+    settings, store = comparison.settings, RunStore(comparison.settings.out)
+    if settings.threads is not None:
+        torch.set_num_threads(settings.threads)
+    outcomes: list[Outcome] = []
+    if settings.tune is not None:
+        console.print(_tuning_plan(settings), highlight=False, soft_wrap=True)
+        outcomes = tune(specs, settings.tune, model_folders=model_folders, store=store, console=console)
+        specs = tuned(specs, outcomes)
+    described = None if preset is None or comparison.part is None else preset_record(preset, comparison.part)
+    describe(settings, specs, store=store, command=command, outcomes=outcomes, preset=described)
+    failures = run_all(specs, model_folders=model_folders, store=store, console=console)
+    report(specs, store=store, console=console)
+    return failures
 
 
 def tune(
@@ -140,6 +174,7 @@ def describe(
     store: RunStore,
     command: str,
     outcomes: Sequence[Outcome] = (),
+    preset: Mapping[str, Any] | None = None,
 ) -> None:
     """Write comparison.json: what is compared, under which conventions, on what.
 
@@ -153,12 +188,13 @@ def describe(
             "created": now(),
             "methods": list(dict.fromkeys(spec.label for spec in specs)),
             "tasks": list(settings.tasks),
-            "seeds": list(range(settings.seeds)),
+            "seeds": sorted({spec.seed for spec in specs}),
             "baseline": label_of(settings.baseline, quantize=settings.quantize),
             "runs": [spec.key for spec in specs],
             "planned": [{"key": s.key, "method": s.label, "task": s.task, "seed": s.seed} for s in specs],
             "tuning": [found.as_dict() for found in outcomes],
-            "conventions": conventions(settings),
+            "preset": preset,
+            "conventions": conventions(settings) | ({} if preset is None else {"Preset": preset["sentence"]}),
             "environment": environment(torch.device(specs[0].device)),
         },
     )

@@ -129,6 +129,15 @@ def _check_graphs(settings: CompareSettings, choices: Sequence[MethodChoice]) ->
         return
     if _device(settings) != "cuda":
         raise UsageError("--cuda-graphs: found true, and the runs are on the cpu; they need --device cuda")
+    check_replayable(choices)
+
+
+def check_replayable(choices: Sequence[MethodChoice]) -> None:
+    """Refuse methods whose passes cannot be replayed as CUDA graphs.
+
+    Raises:
+        UsageError: Naming all of them.
+    """
     changing = [choice.label for choice in choices if not METHODS[choice.method].replayable]
     if changing:
         raise UsageError(

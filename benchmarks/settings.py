@@ -140,11 +140,27 @@ class OneLineParser(argparse.ArgumentParser):
         raise UsageError(message)
 
 
-def read_settings(arguments: Sequence[str]) -> tuple[CompareSettings, bool]:
-    """Read the command line and the YAML file it may name.
+@dataclass(frozen=True, kw_only=True)
+class Given:
+    """What a command line gives.
 
-    Returns:
-        The settings, and whether they are only to be printed.
+    Attributes:
+        values: Settings that were given, by a flag or in the file of `--config`; the others have their defaults.
+        preset: Name of a preset whose settings stand below these, or None.
+        print_config: Print all settings and stop.
+        dry_run: Print the plan and stop.
+        list_presets: Print the presets and stop.
+    """
+
+    values: dict[str, Any]
+    preset: str | None = None
+    print_config: bool = False
+    dry_run: bool = False
+    list_presets: bool = False
+
+
+def read_given(arguments: Sequence[str]) -> Given:
+    """Read the command line and the YAML file it may name.
 
     Raises:
         UsageError: At the first flag, key or value that cannot be used.
@@ -156,11 +172,11 @@ def read_settings(arguments: Sequence[str]) -> tuple[CompareSettings, bool]:
         flag = unknown[0].split("=")[0]
         raise UsageError(f"unknown argument {flag!r}{nearest(flag, flags)}; --help lists all flags")
     given = vars(known)
-    print_config = bool(given.pop("print_config"))
+    switches = {name: given.pop(name) for name in ("preset", "print_config", "dry_run", "list_presets")}
     config = given.pop("config")
     values = _read_file(Path(config)) if config is not None else {}
-    values |= {name: _read(name, raw, origin="") for name, raw in given.items()}
-    return CompareSettings(**values), print_config
+    values |= {name: read_setting(name, raw, origin="") for name, raw in given.items()}
+    return Given(values=values, **switches)
 
 
 def _build_parser() -> OneLineParser:
@@ -174,7 +190,17 @@ def _build_parser() -> OneLineParser:
         argument_default=argparse.SUPPRESS,
     )
     parser.add_argument("--config", metavar="FILE.yaml", default=None, help="settings in YAML; flags override them")
+    parser.add_argument(
+        "--preset", metavar="NAME", default=None, help="an experiment of the paper; --config and flags override it"
+    )
+    parser.add_argument("--list-presets", action="store_true", default=False, help="print the presets and stop")
     parser.add_argument("--print-config", action="store_true", default=False, help="print all settings and stop")
+    parser.add_argument(
+        "--dry-run",
+        action="store_true",
+        default=False,
+        help="print the runs, their steps, what is finished, an estimate of time and memory, and stop",
+    )
     for entry in fields(CompareSettings):
         default = as_plain(entry.default if entry.name != "options" else {})
         shown = (
@@ -202,7 +228,12 @@ def _flag(name: str) -> str:
     return "--" + name.replace("_", "-")
 
 
-def _read(name: str, raw: Any, *, origin: str) -> Any:
+def read_setting(name: str, raw: Any, *, origin: str) -> Any:
+    """Read the value of a setting; `origin` says where it stands.
+
+    Raises:
+        UsageError: If it cannot be used, naming the flag.
+    """
     reader = next(entry for entry in fields(CompareSettings) if entry.name == name).metadata["reader"]
     try:
         return reader(raw)
@@ -226,7 +257,7 @@ def _read_file(path: Path) -> dict[str, Any]:
     for key, raw in content.items():
         if key not in known:
             raise UsageError(f"--config: {path} has unknown key {key!r}{nearest(str(key), known)}; --help lists all")
-        values[key] = _read(key, raw, origin=f" in {path}")
+        values[key] = read_setting(key, raw, origin=f" in {path}")
     return values
 
 

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from reports.comparison import AVERAGED, ComparisonRow
+from reports.published import Pair
 from reports.sharpness import ESTIMATES, SharpnessRow
 from reports.statistics import Estimate
 
@@ -34,6 +35,28 @@ def comparison_records(rows: Iterable[ComparisonRow]) -> list[Flat]:
         record["interval_covers"] = row.difference.interval.covers if row.difference else None
         records.append(record)
     return records
+
+
+def published_records(pairs: Iterable[Pair]) -> list[Flat]:
+    """Return one flat record for each published number beside the measured one, in the paper's unit."""
+    return [
+        {
+            "table": pair.table,
+            "model": pair.model,
+            "task": pair.task,
+            "metric": pair.metric,
+            "unit": pair.unit,
+            "method": pair.method,
+            "published": pair.published.value if pair.published else None,
+            "published_standard_error": pair.published.standard_error if pair.published else None,
+            **_columns("measured", pair.measured),
+            "seeds": pair.measured.count if pair.measured else 0,
+            "difference": pair.difference,
+            "difference_standard_error": pair.difference_error,
+            "reason": "; ".join(pair.reasons.values()),
+        }
+        for pair in pairs
+    ]
 
 
 def sharpness_records(rows: Iterable[SharpnessRow]) -> list[Flat]:

@@ -41,7 +41,7 @@ def render(runs_folder: Path | str, out_folder: Path | str | None = None) -> Ren
     """
     store = load_store(Path(runs_folder))
     # Drawing libraries take a second to import, which a refused folder should not cost.
-    from reports.export import comparison_records, sharpness_records, write_csv
+    from reports.export import comparison_records, published_records, sharpness_records, write_csv
     from reports.figures.canvas import save
     from reports.page import html_page, markdown_page
     from reports.sections import build_section, run_detail
@@ -62,6 +62,9 @@ def render(runs_folder: Path | str, out_folder: Path | str | None = None) -> Ren
         if section.sharpness_table is not None:
             tables.append(out / "tables" / f"{section.sharpness_table.name}.csv")
             write_csv(tables[-1], sharpness_records(section.sharpness))
+        if section.published_table is not None:
+            tables.append(out / "tables" / f"{section.published_table.name}.csv")
+            write_csv(tables[-1], published_records(section.published))
     (out / "report.md").write_text(markdown, encoding="utf-8", newline="\n")
     (out / "index.html").write_text(page, encoding="utf-8", newline="\n")
     return RenderResult(

@@ -14,6 +14,8 @@ from reports.fields import Record, number
 from reports.figures import Drawing, draw_task
 from reports.layout import Table
 from reports.metric import Metric, read_metric
+from reports.published import Pair, build_published
+from reports.published_table import published_table
 from reports.quantities import significant
 from reports.runs import Example, Run
 from reports.sharpness import SharpnessRow, build_sharpness
@@ -43,6 +45,9 @@ class Section:
     drawings: tuple[Drawing, ...]
     #: None where nothing was tuned.
     tuning_table: Table | None
+    published: tuple[Pair, ...]
+    #: None where the comparison was not made from a preset that has published numbers for the task.
+    published_table: Table | None
 
     @property
     def reach(self) -> float:
@@ -68,6 +73,7 @@ def build_section(store: Store, task: str) -> Section:
     """Gather everything that the report says about one task."""
     rows = build_comparison(store, task)
     sharpness = build_sharpness(store, task)
+    published = build_published(store, task)
     notes = (cost_sentence(rows, store.baseline), *sharpness_sentences(sharpness))
     return Section(
         task=task,
@@ -80,6 +86,8 @@ def build_section(store: Store, task: str) -> Section:
         sharpness_table=sharpness_table(sharpness) if sharpness else None,
         drawings=draw_task(store, task, rows, sharpness),
         tuning_table=tuning_table(store, task),
+        published=published,
+        published_table=published_table(published, task=task, preset=store.preset_name),
     )
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from reports.fields import Record, RunStoreError, check_schema, mapping, number, read_record, sequence, text
@@ -66,6 +66,14 @@ class Store:
     problems: tuple[Problem, ...]
     #: One record a search of hyper-parameters: method, task, trials, the chosen one; empty if there was none.
     tuning: tuple[Record, ...] = ()
+    #: The preset that the comparison was made from: its name, and which published rows belong to it; empty without one.
+    preset: Record = field(default_factory=dict)
+
+    @property
+    def preset_name(self) -> str:
+        """Name of the preset, and of its part where it has several; empty without one."""
+        name, part = text(self.preset, "name"), text(self.preset, "part")
+        return f"{name} ({part})" if name and part else name
 
     def runs_of(self, task: str, method: str) -> tuple[Run, ...]:
         """Return the finished runs of one method on one task, by seed."""
@@ -128,6 +136,7 @@ def load_store(folder: Path) -> Store:
         runs=runs,
         holes=holes,
         problems=tuple(problems),
+        preset=mapping(comparison, "preset"),
         tuning=tuple(entry for entry in sequence(comparison, "tuning") if isinstance(entry, dict)),
     )
 

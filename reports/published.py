@@ -1,0 +1,213 @@
+"""What the Bi-LoRA paper printed beside what these runs measured (arXiv 2508.19564; `published.csv` holds its numbers).
+
+A comparison that was made from a preset names the published rows that its runs stand beside, and which measurement is
+meant: the task's own score, the time of a step, peak memory, or a score of the lm-evaluation-harness that lies in the
+same store. A number that either side has not is a hole with its reason; nothing is filled in from anywhere else.
+"""
+
+from __future__ import annotations
+
+import csv
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+from reports.fields import Record, RunStoreError, mapping, number, read_record, sequence, text
+from reports.runs import Run
+from reports.statistics import Estimate, estimate
+from reports.store import Store
+
+PUBLISHED = Path(__file__).with_name("published.csv")
+
+#: Measurements that are a field of a run's row -> the field, and how many of its units make one of the paper's.
+_FIELDS: dict[str, tuple[str, float]] = {
+    "score": ("score", 0.01),
+    "step-time": ("step_seconds", 1.0),
+    "peak-memory": ("peak_memory_bytes", 1e9),
+}
+#: Measurements that a comparison does not make -> where they come from.
+_ELSEWHERE = {
+    "judge": "the answers are to be judged by a judge of one's own, which has not been done in this store",
+    "clip": "it needs a CLIP model, and none has scored these pictures",
+    "robustness": "curves under worst-case perturbation are taken from the adapters afterwards, and are not in this store",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class PublishedNumber:
+    """One number of the paper, on the scale it is printed in (`unit`), with its standard error if it has one."""
+
+    table: str
+    model: str
+    task: str
+    metric: str
+    method: str
+    value: float
+    standard_error: float | None
+    unit: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pair:
+    """One published number beside one measured; either is None where `reasons` says why."""
+
+    table: str
+    model: str
+    task: str
+    metric: str
+    method: str
+    unit: str
+    published: PublishedNumber | None
+    measured: Estimate | None
+    #: `published`, `measured` -> why it is not there.
+    reasons: Mapping[str, str]
+
+    @property
+    def difference(self) -> float | None:
+        """Measured minus published."""
+        if self.published is None or self.measured is None:
+            return None
+        return self.measured.mean - self.published.value
+
+    @property
+    def difference_error(self) -> float | None:
+        """Standard error of the difference; None where either side has none."""
+        if self.published is None or self.measured is None:
+            return None
+        own, theirs = self.measured.standard_error, self.published.standard_error
+        return None if own is None or theirs is None else math.hypot(own, theirs)
+
+
+@cache
+def published_numbers() -> tuple[PublishedNumber, ...]:
+    """Return every number of `published.csv`, in its order."""
+    with PUBLISHED.open(encoding="utf-8", newline="") as stream:
+        return tuple(
+            PublishedNumber(
+                table=row["table"],
+                model=row["model"],
+                task=row["task"],
+                metric=row["metric"],
+                method=row["method"],
+                value=float(row["value"]),
+                standard_error=float(row["se"]) if row["se"] else None,
+                # MT-Bench marks answers from 1 to 10.
+                unit="of 10" if row["task"] == "mt-bench" else row["unit"],
+            )
+            for row in csv.DictReader(stream)
+        )
+
+
+def build_published(store: Store, task: str) -> tuple[Pair, ...]:
+    """Return published beside measured numbers for the runs of one task, in the preset's order; empty without one."""
+    names = mapping(store.preset, "names")
+    pairs: list[Pair] = []
+    for entry in sequence(store.preset, "published"):
+        if not isinstance(entry, dict) or text(entry, "run") != task:
+            continue
+        found = _numbers(entry)
+        for metric, unit in dict.fromkeys((row.metric, row.unit) for row in found):
+            by_method = {row.method: row for row in found if row.metric == metric}
+            pairs += [
+                _pair(store, entry, metric, unit, method, by_method.get(_published_name(method, names)))
+                for method in store.methods
+            ]
+    return tuple(pairs)
+
+
+def _numbers(entry: Record) -> list[PublishedNumber]:
+    wanted = text(entry, "metric")
+    place = (text(entry, "table"), text(entry, "model"), text(entry, "task"))
+    return [
+        row
+        for row in published_numbers()
+        if (row.table, row.model, row.task) == place and wanted in ("", row.metric)
+    ]
+
+
+def _published_name(method: str, names: Mapping[str, object]) -> str:
+    # A variant trained as LoRA trains its own has the variant's name alone in the paper.
+    return str(names.get(method, method.removesuffix("+lora")))
+
+
+def _pair(
+    store: Store, entry: Record, metric: str, unit: str, method: str, published: PublishedNumber | None
+) -> Pair:
+    measured, reason = _measured(store, entry, method)
+    reasons = {}
+    if published is None:
+        reasons["published"] = "the paper prints no number for this method here"
+    if measured is None:
+        reasons["measured"] = reason
+    return Pair(
+        table=text(entry, "table"),
+        model=text(entry, "model"),
+        task=text(entry, "task"),
+        metric=metric,
+        method=method,
+        unit=unit,
+        published=published,
+        measured=measured,
+        reasons=reasons,
+    )
+
+
+def _measured(store: Store, entry: Record, method: str) -> tuple[Estimate | None, str]:
+    """Return the mean over seeds on the paper's scale, or None and why."""
+    kind, task = text(entry, "measured"), text(entry, "run")
+    runs = store.runs_of(task, method)
+    if not runs:
+        return None, store.why_no_run(task, method)
+    if kind in _FIELDS:
+        name, unit = _FIELDS[kind]
+        return _mean(runs, lambda run: _scaled(number(run.row, name), unit), lambda run: run.why_missing(name))
+    if kind == "lm-eval":
+        scored = harness_scores(store.folder, text(entry, "task"))
+        return _mean(
+            runs,
+            lambda run: _scaled(scored.get(run.key), 0.01),
+            lambda run: f"run {run.key} has not been scored on {text(entry, 'task')} (--score {text(entry, 'task')})",
+        )
+    return None, _ELSEWHERE.get(kind, f"{kind!r} is no measurement that this version reads")
+
+
+def _scaled(value: float | None, unit: float) -> float | None:
+    return None if value is None else value / unit
+
+
+def _mean(
+    runs: tuple[Run, ...], value_of: Callable[[Run], float | None], why: Callable[[Run], str]
+) -> tuple[Estimate | None, str]:
+    found = [(run, value_of(run)) for run in runs]
+    missing = [run for run, value in found if value is None]
+    # As everywhere in the report: no mean over the seeds that happen to have the value.
+    if missing:
+        return None, why(missing[0])
+    return estimate([value for _, value in found if value is not None]), ""
+
+
+def harness_scores(folder: Path, task: str) -> dict[str, float]:
+    """Return the harness' scores on a task by run, shares of one: the first metric that a stored score lists.
+
+    Args:
+        folder: The store; its scores lie in `scores/KEY/score.json`.
+        task: Name of the harness' task.
+    """
+    scores: dict[str, float] = {}
+    for path in sorted(folder.glob("scores/*/score.json")):
+        try:
+            record = read_record(path)
+        except RunStoreError:
+            continue
+        spec = mapping(record, "spec")
+        # Part of a task is not the number that the paper prints.
+        if number(spec, "limit") is not None:
+            continue
+        metrics = sequence(mapping(mapping(record, "tasks"), task), "metrics")
+        values = [number(entry, "value") for entry in metrics if isinstance(entry, dict)]
+        value = next((value for value in values if value is not None), None)
+        if value is not None:
+            scores[Path(text(spec, "adapter")).parent.name] = value
+    return scores
