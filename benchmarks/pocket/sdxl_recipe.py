@@ -158,6 +158,11 @@ def held_out_loss(folder: Path, *, device: torch.device, pictures: int, seed: in
         return float(unet(*inputs, prompts.last_hidden_state, prompts.text_embeds, numbers.to(device)).loss)
 
 
+def _requests(options: argparse.Namespace) -> list[PictureShard]:
+    size = min(options.shard_tokens, options.corpus_tokens)
+    return [PictureShard(shard=shard, count=size, seed=options.seed) for shard in range(options.corpus_tokens // size)]
+
+
 def pretrain(options: argparse.Namespace, command: str) -> SdxlRecord:
     """Run the recipe and write the model folder.
 
@@ -185,11 +190,7 @@ def pretrain(options: argparse.Namespace, command: str) -> SdxlRecord:
         seconds["judge"], clock = time.monotonic() - clock, time.monotonic()
         torch.manual_seed(options.seed)
         model = TextToImage(build_text_encoder(shape), build_unet(shape)).to(device)
-        size = min(options.shard_tokens, options.corpus_tokens)
-        requests = [
-            PictureShard(shard=shard, count=size, seed=options.seed) for shard in range(options.corpus_tokens // size)
-        ]
-        shards: Iterator[Rows] = mapped(build_picture_shard, requests)
+        shards: Iterator[Rows] = mapped(build_picture_shard, _requests(options))
         curve = train(model, shards, _settings(options), report=report_point, loss=_loss, count=len)
         seconds["training"], clock = time.monotonic() - clock, time.monotonic()
     model.to(torch.bfloat16)
@@ -197,14 +198,11 @@ def pretrain(options: argparse.Namespace, command: str) -> SdxlRecord:
     rates = _sampled(options.out, judge, device=device, count=samples, seed=options.seed)
     loss = held_out_loss(options.out, device=device, pictures=held_out, seed=options.seed)
     seconds["evaluation"] = time.monotonic() - clock
+    counted = {"unet": model.unet, "text_encoder": model.encoder, "judge": judge}
     record = SdxlRecord(
         model=options.model,
         command=command,
-        parameters={
-            "unet": sum(p.numel() for p in model.unet.parameters()),
-            "text_encoder": sum(p.numel() for p in model.encoder.parameters()),
-            "judge": sum(p.numel() for p in judge.parameters()),
-        },
+        parameters={name: sum(p.numel() for p in part.parameters()) for name, part in counted.items()},
         settings={
             "shape": asdict(shape),
             "training": asdict(_settings(options)),

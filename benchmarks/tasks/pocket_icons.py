@@ -71,7 +71,7 @@ class PocketIcons(PictureTask):
     version: ClassVar[str] = "1"
     metric: ClassVar[str] = "fidelity to thing and style"
     base: ClassVar[str] = "pocket-sdxl"
-    recipe: ClassVar[Recipe] = Recipe(steps=200, batch_size=4, learning_rate=1e-3, max_new_tokens=0)
+    recipe: ClassVar[Recipe] = Recipe(steps=120, batch_size=4, learning_rate=7e-3, max_new_tokens=0)
     sampling_steps: ClassVar[int] = 10
     guidance: ClassVar[float] = 2.0
 

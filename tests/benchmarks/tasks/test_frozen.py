@@ -1,9 +1,10 @@
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 
 import benchmarks.pocket
-from benchmarks.models import fingerprint, locate_model, shipped_models
+from benchmarks.models import SHIPPED, fingerprint, locate_model, shipped_models
 from benchmarks.tasks import TASKS, Task, create_task
 
 FROZEN = Path(benchmarks.pocket.__file__).with_name("FROZEN.md")
@@ -45,3 +46,9 @@ def test_bases_are_what_was_frozen() -> None:
     assert [name for name, _ in rows("Bases")] == shipped_models()
     for name, found in rows("Bases"):
         assert fingerprint(locate_model(name)) == found
+
+
+def test_judges_are_what_was_frozen() -> None:
+    found = [(file, hashlib.sha256((SHIPPED / file).read_bytes()).hexdigest()[:16]) for file, _, _ in rows("Judges")]
+    assert found == [(file, frozen) for file, _, frozen in rows("Judges")]
+    assert found
