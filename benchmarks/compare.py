@@ -25,8 +25,8 @@ from benchmarks.errors import UsageError
 from benchmarks.plan_text import config_text, print_plan, print_presets
 from benchmarks.presets import Preset, preset_record
 from benchmarks.progress import ComparisonProgress
-from benchmarks.run import RunFailed, execute
 from benchmarks.request import Comparison, check_supported, read_request
+from benchmarks.run import RunFailed, execute
 from benchmarks.settings import CompareSettings
 from benchmarks.spec import RunSpec
 from benchmarks.store import SCHEMA, RunStore, now, write_json

@@ -30,7 +30,10 @@ def test_parts_stand_on_the_settings_of_all() -> None:
         ({"cases": [{"tasks": ["a"], "rank": 4}]}, "a case in preset p sets 'rank'"),
         ({"cases": [{"seeds": "many"}]}, "--seeds: found 'many' in preset p"),
         ({"published": [ROWS | {"measured": "luck"}]}, "'luck' is measured in preset p; expected one of score"),
-        ({"published": [ROWS | {"run": "glue-kola"}]}, "unknown task 'glue-kola' in preset p, did you mean 'glue-cola'?"),
+        (
+            {"published": [ROWS | {"run": "glue-kola"}]},
+            "unknown task 'glue-kola' in preset p, did you mean 'glue-cola'?",
+        ),
         ({"published": [ROWS | {"tabel": "1"}]}, "expected table, model, task, run, measured, metric"),
     ],
 )
