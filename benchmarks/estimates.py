@@ -95,8 +95,8 @@ def estimate(step: Step) -> Estimate:
     measured = (reference["model"], *_size(reference["shape"]))
     if own != measured:
         basis.append(
-            f"{step.model} at {step.rows}x{step.tokens}: scaled from {reference['model']} at {reference['shape']}, time "
-            "by counted operations and memory by counted bytes"
+            f"{step.model} at {step.rows}x{step.tokens}: scaled from {reference['model']} at {reference['shape']}, "
+            "time by counted operations and memory by counted bytes"
         )
         seconds *= operations(*own) / operations(*measured)
         peak *= counted_bytes(*own, step.rank) / counted_bytes(*measured, step.rank)
