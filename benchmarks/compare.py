@@ -17,7 +17,7 @@ from rich.console import Console
 from rich.table import Column, Table
 
 from benchmarks.choices import label_of
-from benchmarks.conventions import conventions
+from benchmarks.conventions import conventions, prompt_sentence
 from benchmarks.environment import Quiet, environment
 from benchmarks.errors import UsageError
 from benchmarks.plan import plan_runs
@@ -53,6 +53,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return EXIT_USAGE
     if settings.threads is not None:
         torch.set_num_threads(settings.threads)
+    if (prompts := prompt_sentence(settings, model_folders)) is not None:
+        console.print(prompts, highlight=False, soft_wrap=True)
     command = shlex.join(["python", "-m", "benchmarks.compare", *arguments])
     try:
         outcomes: list[Outcome] = []
@@ -60,7 +62,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             console.print(_tuning_plan(settings), highlight=False, soft_wrap=True)
             outcomes = tune(specs, settings.tune, model_folders=model_folders, store=store, console=console)
             specs = tuned(specs, outcomes)
-        describe(settings, specs, store=store, command=command, outcomes=outcomes)
+        describe(settings, specs, store=store, command=command, outcomes=outcomes, folders=model_folders)
         failures = run_all(specs, model_folders=model_folders, store=store, console=console)
     except KeyboardInterrupt:
         print("interrupted; finished runs are kept, the same command goes on from here", file=sys.stderr)
@@ -140,6 +142,7 @@ def describe(
     store: RunStore,
     command: str,
     outcomes: Sequence[Outcome] = (),
+    folders: Mapping[str, Path],
 ) -> None:
     """Write comparison.json: what is compared, under which conventions, on what.
 
@@ -152,13 +155,13 @@ def describe(
             "command": command,
             "created": now(),
             "methods": list(dict.fromkeys(spec.label for spec in specs)),
-            "tasks": list(settings.tasks),
+            "tasks": list(dict.fromkeys(spec.task for spec in specs)),
             "seeds": list(range(settings.seeds)),
             "baseline": label_of(settings.baseline, quantize=settings.quantize),
             "runs": [spec.key for spec in specs],
             "planned": [{"key": s.key, "method": s.label, "task": s.task, "seed": s.seed} for s in specs],
             "tuning": [found.as_dict() for found in outcomes],
-            "conventions": conventions(settings),
+            "conventions": conventions(settings, folders),
             "environment": environment(torch.device(specs[0].device)),
         },
     )

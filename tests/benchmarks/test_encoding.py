@@ -5,7 +5,8 @@ from pathlib import Path
 import torch
 
 from benchmarks.encoding import IGNORED_LABEL, PaddedBatch, batches, encode, encode_all, encode_prompt, encode_turns
-from benchmarks.models import load_model, locate_model
+from benchmarks.loading import load_model
+from benchmarks.models import locate_model
 from benchmarks.tasks import Example, create_task
 from tests.models import byte_tokenizer, save_tiny_t5
 
