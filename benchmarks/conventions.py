@@ -48,8 +48,8 @@ def conventions(settings: CompareSettings, folders: Mapping[str, Path]) -> dict[
     likelihood = [task.name for task in _tasks(settings) if task.by_likelihood]
     if likelihood:
         sentences["Scores"] = (
-            f"The score of {', '.join(likelihood)} is the inverse perplexity exp(-mean loss over the tokens of an answer), "
-            "the mean over examples; nothing is generated."
+            f"The score of {', '.join(likelihood)} is the inverse perplexity exp(-mean loss over the tokens of an "
+            "answer), the mean over examples; nothing is generated."
         )
     dialogues = [task.name for task in _tasks(settings) if not task.by_likelihood and _has_several_turns(task)]
     if dialogues:
@@ -97,8 +97,8 @@ def _recipe(settings: CompareSettings) -> str:
         )
     if any(isinstance(task, DataTask) for task in _tasks(settings)):
         return (
-            "All methods share one recipe, by default the Bi-LoRA paper's for the task; radii are each method's own and "
-            "were not tuned on it."
+            "All methods share one recipe, by default the Bi-LoRA paper's for the task; radii are each method's own "
+            "and were not tuned on it."
         )
     changed = [name for name in ("steps", "batch_size", "learning_rate") if getattr(settings, name) is not None]
     if changed:

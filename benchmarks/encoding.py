@@ -6,8 +6,8 @@ base that was pretrained with a start token needs it. An encoder-decoder reads t
 ends every text, and its labels are the completion alone. A decoder's answer that is a bare word gets the space in front
 of it that neither it nor the prompt has.
 
-Rows can be cut to a length. A decoder's row then loses the end of its completion, and where the prompt would leave that
-less than half of the row, or less than it needs, the beginning of the prompt; so every row keeps something to be trained
+Rows can be cut to a length. A decoder's row then loses the end of its completion, and the beginning of a prompt that
+would leave the completion less than half of the row, and less than it needs; so every row keeps something to be trained
 on. What an encoder-decoder reads loses its end.
 """
 

@@ -70,8 +70,8 @@ def _check_settings(settings: CompareSettings, choices: Sequence[MethodChoice]) 
     if settings.attention == "flash_attention_2":
         if find_spec("flash_attn") is None:
             raise UsageError(
-                "--attention: flash_attention_2 needs the package flash-attn, which is not installed; sdpa and eager need "
-                "none"
+                "--attention: flash_attention_2 needs the package flash-attn, which is not installed; sdpa and eager "
+                "need none"
             )
         if settings.dtype == "float32":
             raise UsageError("--attention: flash_attention_2 computes in 16 bits; add --dtype bfloat16")
@@ -83,7 +83,8 @@ def _check_settings(settings: CompareSettings, choices: Sequence[MethodChoice]) 
     whole = [choice.label for choice in choices if METHODS[choice.method].trains_all_weights]
     if settings.dtype == "float16" and whole:
         raise UsageError(
-            f"--dtype: {whole[0]} trains the weights themselves, and float16 loses its updates; take float32 or bfloat16"
+            f"--dtype: {whole[0]} trains the weights themselves, and float16 loses its updates; take float32 or "
+            "bfloat16"
         )
     if settings.gradient_checkpointing and settings.cuda_graphs:
         raise UsageError("--gradient-checkpointing: cannot be recorded in CUDA graphs; leave one of the two off")

@@ -52,13 +52,13 @@ def fetch(name: str, *, code: bool = False) -> Path:
         raise UsageError(f"--model: {repository} has no revision {revision!r} on the hub") from None
     except RepositoryNotFoundError:
         raise UsageError(
-            f"--model: {repository!r} is neither a folder nor a shipped model nor a model on the hub (a private one needs "
-            "`hf auth login`)"
+            f"--model: {repository!r} is neither a folder nor a shipped model nor a model on the hub (a private one "
+            "needs `hf auth login`)"
         ) from None
     except (OSError, ValueError) as error:
         raise UsageError(
-            f"--model: {name!r} is no folder here; as a model of the hub it is not cached, and the hub cannot be reached "
-            f"({type(error).__name__}); fetch it where there is a network, or name a folder"
+            f"--model: {name!r} is no folder here; as a model of the hub it is not cached, and the hub cannot be "
+            f"reached ({type(error).__name__}); fetch it where there is a network, or name a folder"
         ) from None
 
 

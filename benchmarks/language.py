@@ -1,7 +1,7 @@
 """Language models in a comparison: what differs between a decoder and an encoder-decoder, and what they share.
 
-How an example becomes tokens is said in `benchmarks.encoding`, how an answer is written in `benchmarks.scoring`, and how
-one is scored that is not written in `benchmarks.likelihood`.
+How an example becomes tokens is said in `benchmarks.encoding`, how an answer is written in `benchmarks.scoring`, and
+how one is scored that is not written in `benchmarks.likelihood`.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from benchmarks.architecture import Architecture, Batch, Collator, Row
 from benchmarks.chat import end_tokens
 from benchmarks.encoding import PaddedBatch, batches, encode_prompts, encode_turns
 from benchmarks.likelihood import score_likelihoods
-from benchmarks.packing import check_apart, pack, packed_batch
+from benchmarks.packing import keep_apart, pack, packed_batch
 from benchmarks.scoring import GENERATION_BATCH, ScoredExample, score_examples
 from benchmarks.tasks import Example, Task
 
@@ -73,7 +73,7 @@ class LanguageModel(Architecture):
         kind = language_kind(config)
         self.task_type, self.loss = kind.task_type, kind.loss
         self.tokenizer = tokenizer
-        self._format = {
+        self._format: dict[str, Any] = {
             "encoder_decoder": bool(config.is_encoder_decoder),
             "chat": chat,
             "max_length": max_length,
@@ -91,7 +91,7 @@ class LanguageModel(Architecture):
         """See `Architecture.packed`."""
         assert self._max_length is not None
         found = list(pack(rows, length=self._max_length, pad_id=self._pad_id))
-        check_apart(model, found)
+        keep_apart(model, found)
         return found
 
     def collator(self, *, seed: int, multiple: int = 1) -> Collator:

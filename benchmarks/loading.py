@@ -133,7 +133,7 @@ def load_model(folder: Path, *, device: torch.device, options: LoadOptions | Non
 
 
 def _load(folder: Path, config: Any, device: torch.device, options: LoadOptions, given: dict[str, Any]) -> Any:
-    dtype = options.dtype if options.dtype == "auto" else getattr(torch, options.dtype)
+    dtype: Any = options.dtype if options.dtype == "auto" else getattr(torch, options.dtype)
     given = {**given, "dtype": dtype, "use_safetensors": True}
     if options.attention is not None:
         given["attn_implementation"] = options.attention

@@ -3,8 +3,8 @@
 A language model lies in its folder as transformers saves it; a text-to-image model has `unet`, `text_encoder` and
 `tokenizer` in folders of their own, as in diffusers.
 
-Weights are read from safetensors only, and no code of a model folder is run unless that is asked for. The fingerprint of a model's
-files is part of a run's key, so that a model that changes under an old name is a new model.
+Weights are read from safetensors only, and no code of a model folder is run unless that is asked for. The fingerprint
+of a model's files is part of a run's key, so that a model that changes under an old name is a new model.
 """
 
 from __future__ import annotations

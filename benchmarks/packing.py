@@ -2,8 +2,8 @@
 
 Positions start again at 0 with every example. transformers reads from them where one ends (without an attention mask),
 and keeps attention inside each: by a block-diagonal mask for eager and SDPA attention, by sequence lengths for Flash
-Attention. A label at the beginning of an example would be predicted from the end of the one before, and is ignored. That
-a model really keeps examples apart is tried once before it is trained.
+Attention. A label at the beginning of an example would be predicted from the end of the one before, and is ignored.
+That a model really keeps examples apart is tried once before it is trained.
 """
 
 from __future__ import annotations
@@ -35,17 +35,23 @@ def pack(rows: Sequence[Row], *, length: int, pad_id: int) -> list[Row]:
         pad_id: The padding token.
     """
     done: list[list[Row]] = []
-    filling: list[tuple[int, list[Row]]] = []
+    filling: list[list[Row]] = []
+    room: list[int] = []
     for row in rows:
         size = len(row["input_ids"])
-        place = next((i for i, (used, _) in enumerate(filling) if used + size <= length), None)
-        used, members = filling.pop(place) if place is not None else (0, [])
-        filling.append((used + size, [*members, row]))
-        if len(filling) > _OPEN:
-            # The fullest one is the least likely to take another.
-            fullest = max(range(len(filling)), key=lambda i: filling[i][0])
-            done.append(filling.pop(fullest)[1])
-    return [_joined(members, length, pad_id) for members in (*done, *(members for _, members in filling))]
+        place = next((i for i, free in enumerate(room) if size <= free), None)
+        if place is None:
+            if len(filling) == _OPEN:
+                # The fullest one is the least likely to take another.
+                fullest = room.index(min(room))
+                done.append(filling.pop(fullest))
+                room.pop(fullest)
+            place = len(filling)
+            filling.append([])
+            room.append(length)
+        filling[place].append(row)
+        room[place] -= size
+    return [_joined(members, length, pad_id) for members in (*done, *filling)]
 
 
 def _joined(members: Sequence[Row], length: int, pad_id: int) -> Row:
@@ -64,8 +70,10 @@ def packed_batch(rows: Sequence[Row]) -> dict[str, Tensor]:
     return {name: torch.tensor([row[name] for row in rows]) for name in rows[0]}
 
 
-def check_apart(model: Any, rows: Sequence[Row]) -> None:
-    """Make sure that what a model says of an example does not depend on the one before it in a row.
+def keep_apart(model: Any, rows: Sequence[Row]) -> None:
+    """Make a model keep the examples of a row apart, and make sure that what it says of one depends on no other.
+
+    Its cache is switched off: with one, transformers takes a row for the continuation of a text and positions for its.
 
     Args:
         model: A decoder.
@@ -76,6 +84,8 @@ def check_apart(model: Any, rows: Sequence[Row]) -> None:
     """
     if "position_ids" not in inspect.signature(model.forward).parameters:
         raise PackingError(f"--packing: {type(model).__name__} takes no position_ids; leave the flag off")
+    if hasattr(model, "config"):
+        model.config.use_cache = False
     row = next((row for row in rows if 0 in row["position_ids"][1:]), None)
     if row is None:
         return
@@ -89,7 +99,7 @@ def check_apart(model: Any, rows: Sequence[Row]) -> None:
     model.eval()
     with torch.inference_mode():
         one, other = (
-            model(input_ids=t, position_ids=positions, use_cache=False).logits[:, second:].float()
+            model(input_ids=t, position_ids=positions).logits[:, second:].float()
             for t in (tokens, changed)
         )
     model.train(training)

@@ -65,7 +65,8 @@ def plan_runs(settings: CompareSettings) -> tuple[list[RunSpec], dict[str, Path]
 def _model(settings: CompareSettings, task: Task) -> str:
     if settings.model is None and isinstance(task, DataTask):
         raise UsageError(
-            f"--model: {task.name} has no base that ships; name a folder or a model on the hub, such as {task.suggestion}"
+            f"--model: {task.name} has no base that ships; name a folder or a model on the hub, such as "
+            f"{task.suggestion}"
         )
     if settings.model is None and task.base not in shipped_models():
         raise UsageError(

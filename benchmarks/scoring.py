@@ -105,6 +105,7 @@ def generate(
                 attention_mask=torch.tensor(mask, device=model.device),
                 max_new_tokens=max_new_tokens,
                 do_sample=False,
+                use_cache=True,  # which training on packed rows switches off
                 pad_token_id=tokenizer.pad_token_id,
                 eos_token_id=tokenizer.eos_token_id if end_tokens is None else list(end_tokens),
             )

@@ -15,10 +15,10 @@ from typing import Any, NoReturn
 import yaml
 
 from benchmarks import parsing
-from benchmarks.parsing import setting
 from benchmarks.errors import UsageError, nearest
 from benchmarks.model_settings import ModelSettings
 from benchmarks.models import shipped_models
+from benchmarks.parsing import setting
 from benchmarks.tasks import DATA_TASKS, TASKS
 from bilora.methods import METHODS
 from bilora.variants import VARIANTS

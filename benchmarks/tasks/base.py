@@ -89,7 +89,7 @@ class Task(ABC):
     medium: ClassVar[Medium] = "text"
     #: The answers that there are, where a classifier can be asked as well, in the order of its classes.
     labels: ClassVar[tuple[str, ...]] = ()
-    #: Whether an answer is scored by how likely the model finds the right one, where no rule could judge what it writes.
+    #: Whether the score is how likely the model finds the right answer, where no rule could judge what it writes.
     by_likelihood: ClassVar[bool] = False
     recipe: ClassVar[Recipe]
 

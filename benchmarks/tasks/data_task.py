@@ -81,7 +81,7 @@ class DataTask(Task):
         value = row[column]
         if not isinstance(value, str):
             raise UsageError(
-                f"--data: {self.name}: column {column!r} holds {shown(value)}, a {type(value).__name__}; expected a text"
+                f"--data: {self.name}: column {column!r} holds {shown(value)} ({type(value).__name__}); expected text"
             )
         return value
 

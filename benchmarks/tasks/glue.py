@@ -1,12 +1,12 @@
 """GLUE and SuperGLUE as the Bi-LoRA paper has them: five tasks of each, text to text for T5, or for a classifier.
 
 Prompts and answers are T5's own (Raffel et al., JMLR 2020, arXiv 1910.10683, appendix D): the task's name, then every
-column under its name in alphabetical order, so that T5 meets what it was pretrained with. WiC's position of the word,
-which T5 read too, is not a column of the hub's version. Decoders get the same prompt. Classifiers read the columns alone,
-as one text or two.
+column under its name in alphabetical order, so that T5 meets what it was pretrained with. WiC's part of speech, which
+T5 read too, is not a column of the hub's version. Decoders get the same prompt. Classifiers read the columns alone, as
+one text or two.
 
-The hub hides the labels of the test splits; the validation split is therefore scored, as in the paper, and what training
-is watched on is held out of the training split by hash (a tenth, 500 at most). GLUE: Wang et al., ICLR 2019, arXiv
+The hub hides the labels of the test splits; the validation split is therefore scored, as usual, and what training is
+watched on is held out of the training split by hash (a tenth, 500 at most). GLUE: Wang et al., ICLR 2019, arXiv
 1804.07461; SuperGLUE: Wang et al., NeurIPS 2019, arXiv 1905.00537.
 """
 

@@ -28,6 +28,6 @@ def split_by_hash(texts: Sequence[str], held_out: Sequence[Split]) -> dict[Split
     bounds = [ordered[min(size * (index + 1), len(ordered)) - 1] for index in range(len(held_out))] if ordered else []
     found: dict[Split, list[int]] = {name: [] for name in (*held_out, "train")}
     for place, mark in enumerate(marks):
-        name = next((name for name, bound in zip(held_out, bounds, strict=True) if mark <= bound), "train")
-        found[name].append(place)
+        before = [name for name, bound in zip(held_out, bounds, strict=False) if mark <= bound]
+        found[before[0] if before else "train"].append(place)
     return found

@@ -10,7 +10,10 @@ from collections.abc import Sequence
 
 from benchmarks.tasks.base import Example, Message
 
-_HEAD = "Below is an instruction that describes a task{more}. Write a response that appropriately completes the request.\n\n"
+_HEAD = (
+    "Below is an instruction that describes a task{more}. "
+    "Write a response that appropriately completes the request.\n\n"
+)
 _MORE = ", paired with an input that provides further context"
 
 

@@ -1,12 +1,12 @@
-"""The instruction data of the Bi-LoRA paper for decoders, with its recipes: MetaMathQA, Code-Feedback, WizardLM, Alpaca.
+"""The instruction data of the Bi-LoRA paper for decoders: MetaMathQA, Code-Feedback, WizardLM, Cleaned Alpaca.
 
-What is scored here is what can be scored without another benchmark: for MetaMathQA (Yu et al., ICLR 2024, arXiv
-2309.12284) the exact match of the final answer, which every solution ends with; for the others the inverse perplexity of
-the right response. GSM8K, HumanEval and the like are another command's.
+Recipes are the paper's. What is scored here is what can be scored without another benchmark: for MetaMathQA (Yu et al.,
+ICLR 2024, arXiv 2309.12284) the exact match of the final answer, which every solution ends with; for the others the
+inverse perplexity of the right response. GSM8K, HumanEval and the like are another command's.
 
-Of the long sets the first 100,000 rows are taken, as in the paper. Validation and test rows are held out of them by hash
-(a tenth, 500 at most), of MetaMathQA by the problem that a row is a variant of, so that no variant of a held-out problem
-is trained on.
+Of the long sets the first 100,000 rows are taken, as in the paper. Validation and test rows are held out of them by
+hash (a tenth, 500 at most), of MetaMathQA by the problem that a row is a variant of, where the column
+`original_question` says it, so that no variant of a held-out problem is trained on.
 """
 
 from __future__ import annotations

@@ -3,7 +3,8 @@
 Each line is an object with `instruction` and `response`, or with `messages` as the hub's chats have them: a list of
 `{"role": ..., "content": ...}`, an optional system message first, then user and assistant in turn, the assistant last.
 Every assistant message is trained on, each with the true ones before it. JSON lists and Parquet are read as well.
-Validation and test rows are held out by hash (a tenth each, 500 at most); scored is the inverse perplexity of responses.
+Validation and test rows are held out by hash (a tenth each, 500 at most); scored is the inverse perplexity of
+responses.
 """
 
 from __future__ import annotations
@@ -91,8 +92,8 @@ def _named(stem: str) -> type[OwnData]:
 
 def _messages(found: Any) -> list[Message]:
     expected = (
-        "expected a list of {role, content} objects: a system message if there is one, then user and assistant in turn, "
-        "the assistant last"
+        "expected a list of {role, content} objects: a system message if there is one, then user and assistant in "
+        "turn, the assistant last"
     )
     if not isinstance(found, list) or not all(
         isinstance(m, dict) and isinstance(m.get("role"), str) and isinstance(m.get("content"), str) for m in found

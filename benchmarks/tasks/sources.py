@@ -67,8 +67,8 @@ def check_columns(task: str, rows: Sequence[Row], expected: Sequence[str], origi
         missing = [column for column in expected if column not in row]
         if missing:
             raise UsageError(
-                f"--data: row {number} of {origin} has the columns {', '.join(map(str, row)) or 'none'}; {task} expects "
-                f"{', '.join(expected)}"
+                f"--data: row {number} of {origin} has the columns {', '.join(map(str, row)) or 'none'}; {task} "
+                f"expects {', '.join(expected)}"
             )
 
 
@@ -77,8 +77,8 @@ def _files(task: str, source: Source, split: str, data: Path) -> list[Path]:
         if len(source.splits) == 1:
             return [data]
         raise UsageError(
-            f"--data: {data} is one file, and {task} has the splits {', '.join(source.splits)}; give a folder with a file "
-            f"of each name ({', '.join(ENDINGS)})"
+            f"--data: {data} is one file, and {task} has the splits {', '.join(source.splits)}; give a folder with a "
+            f"file of each name ({', '.join(ENDINGS)})"
         )
     folder = data / task if (data / task).is_dir() else data
     # The middle name of one of several validation splits can be left out.
@@ -106,7 +106,7 @@ def read_rows(path: Path) -> list[Row]:
         if path.suffix == ".parquet":
             from pyarrow.parquet import read_table
 
-            rows = read_table(path).to_pylist()
+            rows: list[Any] = read_table(path).to_pylist()
         else:
             text = path.read_text(encoding="utf-8")
             rows = json.loads(text) if text.lstrip().startswith("[") else _lines(path, text)
@@ -117,7 +117,7 @@ def read_rows(path: Path) -> list[Row]:
     for number, row in enumerate(rows, start=1):
         if not isinstance(row, dict):
             raise UsageError(f"--data: row {number} of {path} is a {type(row).__name__}; expected an object of columns")
-    return rows
+    return list(rows)
 
 
 def _lines(path: Path, text: str) -> list[Any]:
@@ -141,9 +141,9 @@ def _from_hub(task: str, source: Source, split: str, limit: int | None) -> list[
     except (OSError, ValueError, RuntimeError) as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         config = f" ({source.config})" if source.config else ""
+        files = " and ".join(f"FOLDER/{name}{ENDINGS[0]}" for name in source.splits)
         raise UsageError(
             f"--tasks: {task} reads {source.hub}{config} from the hub, which is not cached and cannot be reached "
-            f"({reason}); "
-            f"--data FOLDER reads local files instead, FOLDER/{' and '.join(f'{name}{ENDINGS[0]}' for name in source.splits)} "
-            f"(or {', '.join(ENDINGS[1:])}) with the columns {', '.join(source.columns)}"
+            f"({reason}); --data FOLDER reads local files instead, {files} (or {', '.join(ENDINGS[1:])}; also in "
+            f"FOLDER/{task}) with the columns {', '.join(source.columns)}"
         ) from None
