@@ -57,6 +57,7 @@ class Step:
         trains_all_weights: Whether the model's own weights are trained.
         rank: Of the adapter.
         dtype: Of the weights; the measured steps have bfloat16.
+        gradient_checkpointing: Whether activations are taken twice.
     """
 
     model: str
@@ -68,6 +69,7 @@ class Step:
     trains_all_weights: bool
     rank: int
     dtype: str = "bfloat16"
+    gradient_checkpointing: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,6 +111,8 @@ def estimate(step: Step) -> Estimate:
         basis.append(
             "float32: two more bytes for every weight are counted; activations and time are bfloat16's, so at least"
         )
+    if step.gradient_checkpointing:
+        basis.append("gradient checkpointing was not measured and is left out: less memory, up to a third more time")
     if step.quantize is not None:
         peak -= (2 - _NF4_BYTES) * linear_weights(step.model)
         basis.append(

@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from benchmarks.errors import UsageError
-from benchmarks.models import fingerprint, load_model, locate_model, shipped_models
+from benchmarks.loading import load_model
+from benchmarks.models import fingerprint, locate_model, shipped_models
 from tests.models import save_tiny_model
 
 

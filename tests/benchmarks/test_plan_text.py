@@ -25,7 +25,7 @@ def test_the_plan_of_a_preset_says_what_it_is_takes_needs_and_leaves_open(capsys
         "1,024 tokens (or latents) in every row",
         "scaled from llama-3.1-8b at 4x1024",
         "- data meta-math/MetaMathQA for metamathqa, 100,000 training examples",
-        "- missing: the model meta-llama/Llama-2-7b-hf is not a folder here",
+        "- missing: the model meta-llama/Llama-2-7b-hf is neither a folder here nor in the cache",
         "Table 1 (gsm8k), Table A16 (metamathqa)",
         "- lora-esam.rho: LoRA-SAM's; the paper gives none for ESAM",
     ):

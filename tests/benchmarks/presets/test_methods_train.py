@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from benchmarks.architecture import Architecture, Row
-from benchmarks.models import open_model
+from benchmarks.loading import LoadOptions, open_model
 from benchmarks.plan import plan_runs
 from benchmarks.presets import canonical_names
 from benchmarks.request import read_request
@@ -23,7 +23,7 @@ from tests.models import save_tiny_model, save_tiny_qwen2, save_tiny_t5
 
 #: The base of a preset -> what stands for it.
 STANDS_FOR = {
-    "t5-base": save_tiny_t5,
+    "google-t5/t5-base": save_tiny_t5,
     "meta-llama/Llama-2-7b-hf": save_tiny_model,
     "meta-llama/Llama-3.1-8B": save_tiny_model,
     "Qwen/Qwen2.5-14B": save_tiny_qwen2,
@@ -47,6 +47,7 @@ def specs_of(name: str, base: str) -> list[RunSpec]:
                 own = comparison.settings_of(task, method)
                 accumulates = own.micro_batch_size not in (None, own.batch_size)
                 own = replace(own, model=base, tasks=("pocket-math",), steps=1, seeds=1, device="cpu", measure=False)
+                own = replace(own, target_modules=("all-linear",), dtype="float32")
                 own = replace(
                     own,
                     batch_size=4,
@@ -135,13 +136,15 @@ def test_every_method_and_option_of_a_preset_takes_a_step(name: str, bases: dict
         if identity in _DONE:
             continue
         _DONE.add(identity)
-        model, architecture = open_model(bases[base], device=torch.device("cpu"), quantize=spec.quantize)
+        model, architecture = open_model(
+            bases[base], device=torch.device("cpu"), options=LoadOptions(quantize=spec.quantize)
+        )
         rows = architecture.rows(task, task.examples("train")[:4])
         one_step(spec, model, architecture, rows, tmp_path / str(index))
 
 
 def test_every_method_and_option_of_the_sdxl_preset_takes_a_step(bases: dict[str, Path], tmp_path: Path) -> None:
     # Specifications are planned on a language model, since no picture model of that size is here.
-    for index, spec in enumerate(specs_of("table3-sdxl-icons", str(bases["t5-base"]))):
+    for index, spec in enumerate(specs_of("table3-sdxl-icons", str(bases["google-t5/t5-base"]))):
         model, architecture, rows = tiny_unet()
         one_step(spec, model, architecture, rows, tmp_path / str(index))
