@@ -99,9 +99,7 @@ def _compare(
         outcomes = tune(specs, settings.tune, model_folders=model_folders, store=store, console=console)
         specs = tuned(specs, outcomes)
     described = None if preset is None or comparison.part is None else preset_record(preset, comparison.part)
-    describe(
-        settings, specs, store=store, command=command, folders=model_folders, outcomes=outcomes, preset=described
-    )
+    describe(settings, specs, store=store, command=command, folders=model_folders, outcomes=outcomes, preset=described)
     failures = run_all(specs, model_folders=model_folders, store=store, console=console)
     report(specs, store=store, console=console)
     return failures
@@ -199,8 +197,7 @@ def describe(
             "planned": [{"key": s.key, "method": s.label, "task": s.task, "seed": s.seed} for s in specs],
             "tuning": [found.as_dict() for found in outcomes],
             "preset": preset,
-            "conventions": conventions(settings, folders)
-            | ({} if preset is None else {"Preset": preset["sentence"]}),
+            "conventions": conventions(settings, folders) | ({} if preset is None else {"Preset": preset["sentence"]}),
             "environment": environment(torch.device(specs[0].device)),
         },
     )

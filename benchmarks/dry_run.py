@@ -99,7 +99,9 @@ def plan_comparison(comparison: Comparison) -> ComparisonPlan:
     unread = [task for task in settings.tasks if task in DATA_TASKS and settings.data is None]
     unknown = "; ".join(missing)
     if not missing and unread:
-        unknown = f"data of the hub are part of a run's key and are not read for a plan ({unread[0]}); --data reads a copy"
+        unknown = (
+            f"data of the hub are part of a run's key and are not read for a plan ({unread[0]}); --data reads a copy"
+        )
     if not unknown:
         finished = _finished(comparison)
     tokens = _tokens(comparison)

@@ -21,6 +21,9 @@ from benchmarks.spec import RunSpec
 from benchmarks.tasks import DATA_TASKS, create_task
 from bilora.variants import VariantError, resolve_name
 
+#: Scoring comes after training, so that a preset can be trained without it.
+SCORE = "score"
+
 
 @dataclass(frozen=True, kw_only=True)
 class Comparison:
@@ -173,8 +176,9 @@ def check_supported(request: Request) -> None:
         UsageError: Naming what it is.
     """
     for comparison in request.comparisons:
-        if comparison.part is not None and comparison.part.real:
-            wanted = ", ".join(f"{name} {value}" for name, value in comparison.part.real.items())
+        real = {} if comparison.part is None else {k: v for k, v in comparison.part.real.items() if k != SCORE}
+        if real:
+            wanted = ", ".join(f"{name} {value}" for name, value in real.items())
             raise UsageError(
                 f"--preset: {request.preset.name if request.preset else ''} asks for what this version does not have: "
                 f"{wanted}; --dry-run prints its plan"

@@ -10,7 +10,8 @@ import pytest
 
 from benchmarks import compare
 from benchmarks.presets import catalogue
-from tests.models import save_tiny_model
+from tests.models import save_tiny_model, save_tiny_t5
+from tests.real_data import write_cola
 
 PRESET = """
 description: a preset for a tiny model
@@ -78,3 +79,46 @@ def test_every_part_has_its_runs_and_its_report(
             "the paper prints no number for this method here",
         )
         assert f"preset tableA4-tiny ({part})" in (folder / "report" / "index.html").read_text()
+
+
+def test_a_preset_of_the_paper_runs_on_a_tiny_model_and_local_data(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_cola(tmp_path / "data" / "glue-cola")
+    model = save_tiny_t5(tmp_path / "model")
+    arguments = [
+        *(
+            "--preset",
+            "tableA2-t5-glue",
+            "--tasks",
+            "glue-cola",
+            "--model",
+            str(model),
+            "--data",
+            str(tmp_path / "data"),
+        ),
+        *("--out", str(tmp_path / "out"), "--device", "cpu", "--threads", "1", "--seeds", "1", "--batch-size", "32"),
+        *("--evaluations", "0", "--evaluation-examples", "2", "--test-examples", "2"),
+    ]
+    assert compare.main([*arguments, "--dry-run"]) == 0
+    planned = capsys.readouterr().out
+    assert planned.count("0 of 1") == 4
+    assert compare.main(arguments) == 0
+    specs = {
+        record["spec"]["method"]: record["spec"]
+        for record in (json.loads(path.read_text()) for path in (tmp_path / "out").glob("runs/*/run.json"))
+    }
+    assert set(specs) == {"full-ft", "lora", "lora-sam", "bilora"}
+    assert (specs["full-ft"]["learning_rate"], specs["bilora"]["learning_rate"]) == (1e-4, 5e-4)
+    assert {spec["max_length"] for spec in specs.values()} == {256}
+    # Ten epochs of what the local copy has for training, the same in plan and run.
+    steps = {spec["steps"] for spec in specs.values()}
+    assert len(steps) == 1
+    assert f"{steps.pop():,}" in planned
+    with (tmp_path / "out" / "report" / "tables" / "published-glue-cola.csv").open() as stream:
+        rows = list(csv.DictReader(stream))
+    assert {(row["table"], row["unit"]) for row in rows} == {("A2", "%"), ("A14", "s")}
+    assert all(row["measured"] and row["published"] for row in rows)
+    capsys.readouterr()
+    assert compare.main([*arguments, "--dry-run"]) == 0
+    assert capsys.readouterr().out.count("1 of 1") == 4

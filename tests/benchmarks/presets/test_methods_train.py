@@ -28,7 +28,8 @@ STANDS_FOR = {
     "meta-llama/Llama-3.1-8B": save_tiny_model,
     "Qwen/Qwen2.5-14B": save_tiny_qwen2,
 }
-SDXL = "stabilityai/stable-diffusion-xl-base-1.0"
+# Options and combinations are checked by every plan (test_dry_run); that they also train takes a minute.
+pytestmark = pytest.mark.slow
 _DONE: set[str] = set()
 
 
