@@ -99,9 +99,7 @@ def plan_comparison(comparison: Comparison) -> ComparisonPlan:
     unread = [task for task in settings.tasks if task in DATA_TASKS and settings.data is None]
     unknown = "; ".join(missing)
     if not missing and unread:
-        unknown = (
-            f"data of the hub are part of a run's key and are not read for a plan ({unread[0]}); --data reads a copy"
-        )
+        unknown = f"data on the hub are part of a run's key and not read for a plan ({unread[0]}); --data reads a copy"
     if not unknown:
         finished = _finished(comparison)
     tokens = _tokens(comparison)
@@ -186,7 +184,7 @@ def _planned(
         steps=steps,
         passes=batch_size // rows,
         finished=None if finished is None else finished[create_task(task, data=own.data).name, choice.label],
-        estimate=_estimate(comparison, own, choice, rows=rows, tokens=tokens, model=_model(own, task)),
+        estimate=_estimate(own, choice, rows=rows, tokens=tokens, model=_model(own, task)),
     )
 
 
@@ -212,9 +210,7 @@ def _check(own: CompareSettings, steps: int | None, batch_size: int) -> None:
     plan_runs(replace(stands_in, steps=steps, batch_size=batch_size, device="auto", cuda_graphs=False))
 
 
-def _estimate(
-    comparison: Comparison, own: CompareSettings, choice: MethodChoice, *, rows: int, tokens: int, model: str
-) -> Estimate | None:
+def _estimate(own: CompareSettings, choice: MethodChoice, *, rows: int, tokens: int, model: str) -> Estimate | None:
     if model in HUB_SHAPES:
         step = Step(
             model=HUB_SHAPES[model],

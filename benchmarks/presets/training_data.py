@@ -1,9 +1,9 @@
 """The data sets of the paper's experiments: where they are, and how many training examples they have.
 
 The paper counts in epochs and a comparison in steps, so a preset needs the number of examples before any of them is
-here. Steps count the published training split whole, also where a task holds some of it out for validation: an epoch is
-then a little longer than one pass. Numbers are those of the hub's pages; GLUE and SuperGLUE as Wang et al. published them (arXiv 1804.07461,
-1905.00537).
+here. Steps count the published training split whole, also where a task holds some of it out for validation: an epoch
+is then a little longer than one pass. Numbers are those of the hub's pages; GLUE and SuperGLUE as Wang et al. published
+them (arXiv 1804.07461, 1905.00537).
 """
 
 from __future__ import annotations
