@@ -42,6 +42,14 @@ class Architecture(ABC):
     def rows(self, task: Task, examples: Sequence[Example]) -> list[Row]:
         """Return all that a model is trained on of these examples, in order."""
 
+    def packed(self, model: Any, rows: Sequence[Row]) -> list[Row]:
+        """Return rows that hold several of the given ones each, kept apart; decoders only.
+
+        Raises:
+            NotImplementedError: If this kind of model has no such rows.
+        """
+        raise NotImplementedError(f"{type(self).__name__} has no packed rows")
+
     @abstractmethod
     def collator(self, *, seed: int, multiple: int = 1) -> Collator:
         """Return what makes a training batch of rows.

@@ -25,7 +25,7 @@ from benchmarks import parsing
 from benchmarks.curvature.options import add_common_flags, each, read_device, read_flags, read_out
 from benchmarks.environment import Quiet, environment
 from benchmarks.errors import UsageError, nearest
-from benchmarks.models import open_model
+from benchmarks.loading import open_model
 from benchmarks.plan import plan_runs
 from benchmarks.scoring import task_score
 from benchmarks.settings import CompareSettings, OneLineParser

@@ -18,15 +18,15 @@ from rich.console import Console
 from rich.table import Column, Table
 
 from benchmarks.choices import label_of
-from benchmarks.conventions import conventions
+from benchmarks.conventions import conventions, prompt_sentence
 from benchmarks.dry_run import plan_comparison
 from benchmarks.environment import Quiet, environment
 from benchmarks.errors import UsageError
 from benchmarks.plan_text import config_text, print_plan, print_presets
 from benchmarks.presets import Preset, preset_record
 from benchmarks.progress import ComparisonProgress
-from benchmarks.run import RunFailed, execute
 from benchmarks.request import Comparison, check_supported, read_request
+from benchmarks.run import RunFailed, execute
 from benchmarks.settings import CompareSettings
 from benchmarks.spec import RunSpec
 from benchmarks.store import SCHEMA, RunStore, now, write_json
@@ -91,13 +91,15 @@ def _compare(
     settings, store = comparison.settings, RunStore(comparison.settings.out)
     if settings.threads is not None:
         torch.set_num_threads(settings.threads)
+    if (prompts := prompt_sentence(settings, model_folders)) is not None:
+        console.print(prompts, highlight=False, soft_wrap=True)
     outcomes: list[Outcome] = []
     if settings.tune is not None:
         console.print(_tuning_plan(settings), highlight=False, soft_wrap=True)
         outcomes = tune(specs, settings.tune, model_folders=model_folders, store=store, console=console)
         specs = tuned(specs, outcomes)
     described = None if preset is None or comparison.part is None else preset_record(preset, comparison.part)
-    describe(settings, specs, store=store, command=command, outcomes=outcomes, preset=described)
+    describe(settings, specs, store=store, command=command, folders=model_folders, outcomes=outcomes, preset=described)
     failures = run_all(specs, model_folders=model_folders, store=store, console=console)
     report(specs, store=store, console=console)
     return failures
@@ -174,6 +176,7 @@ def describe(
     store: RunStore,
     command: str,
     outcomes: Sequence[Outcome] = (),
+    folders: Mapping[str, Path],
     preset: Mapping[str, Any] | None = None,
 ) -> None:
     """Write comparison.json: what is compared, under which conventions, on what.
@@ -187,14 +190,14 @@ def describe(
             "command": command,
             "created": now(),
             "methods": list(dict.fromkeys(spec.label for spec in specs)),
-            "tasks": list(settings.tasks),
+            "tasks": list(dict.fromkeys(spec.task for spec in specs)),
             "seeds": sorted({spec.seed for spec in specs}),
             "baseline": label_of(settings.baseline, quantize=settings.quantize),
             "runs": [spec.key for spec in specs],
             "planned": [{"key": s.key, "method": s.label, "task": s.task, "seed": s.seed} for s in specs],
             "tuning": [found.as_dict() for found in outcomes],
             "preset": preset,
-            "conventions": conventions(settings) | ({} if preset is None else {"Preset": preset["sentence"]}),
+            "conventions": conventions(settings, folders) | ({} if preset is None else {"Preset": preset["sentence"]}),
             "environment": environment(torch.device(specs[0].device)),
         },
     )

@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from pathlib import Path
+
+from benchmarks.chat import has_chat_template
 from benchmarks.settings import CompareSettings
-from benchmarks.tasks import create_task
+from benchmarks.tasks import Task, create_task
+from benchmarks.tasks.data_task import DataTask
 from bilora.methods import METHODS
 from bilora.variants import resolve_name
 
 
-def conventions(settings: CompareSettings) -> dict[str, str]:
-    """Return named sentences in the order in which a report prints them."""
+def conventions(settings: CompareSettings, folders: Mapping[str, Path]) -> dict[str, str]:
+    """Return named sentences in the order in which a report prints them.
+
+    Args:
+        settings: The settings.
+        folders: Where the base models lie.
+    """
     spaces = ", ".join(settings.spaces)
     trained = {resolve_name(name).method for name in settings.methods}
     sentences = {
@@ -33,7 +43,15 @@ def conventions(settings: CompareSettings) -> dict[str, str]:
         "alone), timed in turn during the same training, over the baseline's. Milliseconds are the median over all "
         "steps, without evaluations, and carry whatever else the machine was doing.",
     }
-    dialogues = [name for name in settings.tasks if _has_several_turns(name)]
+    if (prompts := prompt_sentence(settings, folders)) is not None:
+        sentences["Prompts"] = prompts
+    likelihood = [task.name for task in _tasks(settings) if task.by_likelihood]
+    if likelihood:
+        sentences["Scores"] = (
+            f"The score of {', '.join(likelihood)} is the inverse perplexity exp(-mean loss over the tokens of an "
+            "answer), the mean over examples; nothing is generated."
+        )
+    dialogues = [task.name for task in _tasks(settings) if not task.by_likelihood and _has_several_turns(task)]
     if dialogues:
         sentences["Turns"] = (
             f"Later turns of {', '.join(dialogues)} are asked with the model's own answers in the prompt, and a "
@@ -55,8 +73,26 @@ def conventions(settings: CompareSettings) -> dict[str, str]:
     return sentences
 
 
-def _has_several_turns(name: str) -> bool:
-    task = create_task(name)
+def prompt_sentence(settings: CompareSettings, folders: Mapping[str, Path]) -> str | None:
+    """Return how instructions and chats are written for each model, or None if no task has any."""
+    chats = [task.name for task in _tasks(settings) if task.medium == "text" and task.examples("test")[0].messages]
+    if not chats:
+        return None
+    names = ", ".join(chats)
+    plain = f"as plain text (instructions in Alpaca's form, chats as User: and Assistant:) for {names}"
+    if settings.chat_template == "none":
+        return f"Prompts are written {plain}, as --chat-template none asks."
+    without = [model for model, folder in folders.items() if not has_chat_template(folder)]
+    if without:
+        return f"{', '.join(without)} has no chat template; prompts are written {plain}."
+    return f"Prompts of {names} are written by the model's own chat template."
+
+
+def _tasks(settings: CompareSettings) -> list[Task]:
+    return [create_task(name, data=settings.data) for name in settings.tasks]
+
+
+def _has_several_turns(task: Task) -> bool:
     return len(task.turns(task.examples("train")[0])) > 1
 
 
@@ -66,6 +102,11 @@ def _recipe(settings: CompareSettings) -> str:
             f"Every method had {settings.tune} trials over the same learning rates, and over radii where it has one, "
             "chosen by its score on validation examples with a seed of its own; test examples were not read. Steps and "
             "batch size are the task's, calibrated with plain LoRA alone."
+        )
+    if any(isinstance(task, DataTask) for task in _tasks(settings)):
+        return (
+            "All methods share one recipe, by default the Bi-LoRA paper's for the task; radii are each method's own "
+            "and were not tuned on it."
         )
     changed = [name for name in ("steps", "batch_size", "learning_rate") if getattr(settings, name) is not None]
     if changed:

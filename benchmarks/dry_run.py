@@ -6,19 +6,23 @@ the comparison itself; a model or task that is missing is part of the plan.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import os
 from dataclasses import dataclass, replace
+
+from huggingface_hub import try_to_load_from_cache
 
 from benchmarks.choices import MethodChoice
 from benchmarks.errors import UsageError
 from benchmarks.estimates import HUB_SHAPES, Estimate, Step, estimate, pocket_estimate
+from benchmarks.hub import is_hub_name
 from benchmarks.models import locate_model, shipped_models
-from benchmarks.plan import check_replayable, plan_runs
+from benchmarks.plan import check_replayable, largest_divisor, plan_runs
 from benchmarks.presets import TRAINING_DATA
 from benchmarks.request import Comparison
 from benchmarks.settings import CompareSettings
 from benchmarks.store import RunStore
-from benchmarks.tasks import TASKS, create_task
+from benchmarks.tasks import DATA_TASKS, TASKS, Recipe, create_task
+from benchmarks.tasks.own_data import PREFIX, OwnData
 from bilora.methods import METHODS
 
 #: Tokens of a row where nothing says how long rows are.
@@ -90,10 +94,13 @@ def plan_comparison(comparison: Comparison) -> ComparisonPlan:
     choices = comparison.check_names()
     if settings.cuda_graphs:
         check_replayable(choices)
-    missing = [*_missing_tasks(settings.tasks), *_missing_models(settings)]
+    missing = [*_missing_tasks(settings), *_missing_models(settings)]
     finished: dict[tuple[str, str], int] | None = None
+    unread = [task for task in settings.tasks if task in DATA_TASKS and settings.data is None]
     unknown = "; ".join(missing)
-    if not missing:
+    if not missing and unread:
+        unknown = f"data on the hub are part of a run's key and not read for a plan ({unread[0]}); --data reads a copy"
+    if not unknown:
         finished = _finished(comparison)
     tokens = _tokens(comparison)
     runs = tuple(
@@ -107,34 +114,34 @@ def plan_comparison(comparison: Comparison) -> ComparisonPlan:
     )
 
 
-def _missing_tasks(tasks: Sequence[str]) -> list[str]:
+def _missing_tasks(settings: CompareSettings) -> list[str]:
     missing = []
-    for task in tasks:
-        if task in TASKS:
-            create_task(task).check()
-        elif task in TRAINING_DATA:
+    for task in settings.tasks:
+        if task in TRAINING_DATA and task not in DATA_TASKS:
             missing.append(f"this version has no task {task}")
         else:
-            create_task(task)  # raises, naming the nearest
+            created = create_task(task, data=settings.data)
+            if task in TASKS:
+                created.check()
     return missing
 
 
 def _missing_models(settings: CompareSettings) -> list[str]:
     missing = []
     for model in dict.fromkeys(_model(settings, task) for task in settings.tasks):
-        try:
+        if not is_hub_name(model) or os.path.isdir(model):
             if model:
                 locate_model(model)
-        except UsageError as error:
-            if model not in HUB_SHAPES:
-                raise error
-            missing.append(f"the model {model} is not a folder here")
+        elif not isinstance(try_to_load_from_cache(model.partition("@")[0], "config.json"), str):
+            missing.append(f"the model {model} is neither a folder here nor in the cache of the hub")
     return missing
 
 
 def _model(settings: CompareSettings, task: str) -> str:
     if settings.model is not None:
         return settings.model
+    if task in DATA_TASKS or task.startswith(PREFIX):
+        raise UsageError(f"--model: {task} has no base that ships; name a folder or a model on the hub")
     base = TASKS[task].base if task in TASKS else ""
     # A base that is to be made first is refused by `plan_runs`, which says how.
     return base if base in shipped_models() else ""
@@ -153,7 +160,7 @@ def _tokens(comparison: Comparison) -> int:
     resolution = comparison.real("resolution")
     if resolution is not None:
         return (int(resolution) // _PIXELS_OF_A_LATENT) ** 2
-    return int(comparison.real("max_length") or ASSUMED_TOKENS)
+    return comparison.settings.max_length or ASSUMED_TOKENS
 
 
 def _planned(
@@ -165,10 +172,10 @@ def _planned(
     finished: dict[tuple[str, str], int] | None,
 ) -> PlannedRuns:
     own = comparison.settings_of(task, name)
-    recipe = TASKS[task].recipe if task in TASKS else None
-    steps = own.steps or (recipe.steps if recipe else None)
+    recipe = _recipe(task)
     batch_size = own.batch_size or (recipe.batch_size if recipe else 1)
-    rows = own.micro_batch_size or batch_size
+    steps = own.steps or (recipe and _steps(own, task, recipe, batch_size)) or None
+    rows = own.micro_batch_size or largest_divisor(batch_size, recipe.micro_batch_size if recipe else None)
     _check(own, steps, batch_size)
     return PlannedRuns(
         task=task,
@@ -176,23 +183,34 @@ def _planned(
         seeds=own.seeds,
         steps=steps,
         passes=batch_size // rows,
-        finished=None if finished is None else finished[task, choice.label],
-        estimate=_estimate(comparison, own, choice, rows=rows, tokens=tokens, model=_model(own, task)),
+        finished=None if finished is None else finished[create_task(task, data=own.data).name, choice.label],
+        estimate=_estimate(own, choice, rows=rows, tokens=tokens, model=_model(own, task)),
     )
+
+
+def _recipe(task: str) -> Recipe | None:
+    known = {**TASKS, **DATA_TASKS}
+    if task in known:
+        return known[task].recipe
+    return OwnData.recipe if task.startswith(PREFIX) else None
+
+
+def _steps(own: CompareSettings, task: str, recipe: Recipe, batch_size: int) -> int:
+    """Return the steps of a recipe, which of data from elsewhere follow from its epochs; local data are read."""
+    if task.startswith(PREFIX) or (task in DATA_TASKS and own.data is not None):
+        return create_task(task, data=own.data).steps(batch_size)
+    if recipe.epochs and task in TRAINING_DATA:
+        return TRAINING_DATA[task].steps(epochs=recipe.epochs, batch_size=batch_size)
+    return recipe.steps
 
 
 def _check(own: CompareSettings, steps: int | None, batch_size: int) -> None:
     """Refuse what the comparison would refuse, on a task and a model that are always here."""
-    plan_runs(
-        replace(
-            own, tasks=(_STAND_IN,), model=None, steps=steps, batch_size=batch_size, device="auto", cuda_graphs=False
-        )
-    )
+    stands_in = replace(own, tasks=(_STAND_IN,), model=None, data=None, target_modules=("all-linear",))
+    plan_runs(replace(stands_in, steps=steps, batch_size=batch_size, device="auto", cuda_graphs=False))
 
 
-def _estimate(
-    comparison: Comparison, own: CompareSettings, choice: MethodChoice, *, rows: int, tokens: int, model: str
-) -> Estimate | None:
+def _estimate(own: CompareSettings, choice: MethodChoice, *, rows: int, tokens: int, model: str) -> Estimate | None:
     if model in HUB_SHAPES:
         step = Step(
             model=HUB_SHAPES[model],
@@ -203,7 +221,8 @@ def _estimate(
             graphed=own.cuda_graphs,
             trains_all_weights=METHODS[choice.method].trains_all_weights,
             rank=own.rank,
-            dtype=comparison.real("dtype") or "bfloat16",
+            dtype=own.dtype,
+            gradient_checkpointing=own.gradient_checkpointing,
         )
         return estimate(step)
     return pocket_estimate(choice.method, rows=rows) if model == "pocket-llama" else None

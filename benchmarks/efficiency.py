@@ -30,8 +30,9 @@ from benchmarks.curvature.options import read_device, read_flags, read_out
 from benchmarks.environment import environment
 from benchmarks.errors import UsageError, nearest
 from benchmarks.language import language_kind
+from benchmarks.loading import load_model
 from benchmarks.model_shapes import SHAPES, ModelShape, language_batch
-from benchmarks.models import load_model, locate_model, shipped_models
+from benchmarks.models import locate_model, shipped_models
 from benchmarks.settings import OneLineParser
 from benchmarks.step_cost import Shape, StepCost, Subject, available_bytes, measure, needed_bytes, on_device
 from benchmarks.step_timing import BLOCK, FUSED, GRAPHED, PATHS, STOCK

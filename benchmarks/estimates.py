@@ -57,6 +57,7 @@ class Step:
         trains_all_weights: Whether the model's own weights are trained.
         rank: Of the adapter.
         dtype: Of the weights; the measured steps have bfloat16.
+        gradient_checkpointing: Whether activations are taken twice.
     """
 
     model: str
@@ -68,6 +69,7 @@ class Step:
     trains_all_weights: bool
     rank: int
     dtype: str = "bfloat16"
+    gradient_checkpointing: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,8 +97,8 @@ def estimate(step: Step) -> Estimate:
     measured = (reference["model"], *_size(reference["shape"]))
     if own != measured:
         basis.append(
-            f"{step.model} at {step.rows}x{step.tokens}: scaled from {reference['model']} at {reference['shape']}, time by "
-            "counted operations and memory by counted bytes"
+            f"{step.model} at {step.rows}x{step.tokens}: scaled from {reference['model']} at {reference['shape']}, "
+            "time by counted operations and memory by counted bytes"
         )
         seconds *= operations(*own) / operations(*measured)
         peak *= counted_bytes(*own, step.rank) / counted_bytes(*measured, step.rank)
@@ -106,10 +108,16 @@ def estimate(step: Step) -> Estimate:
         basis.append(why)
     if step.dtype == "float32":
         peak += 2 * parameters(step.model)
-        basis.append("float32: two more bytes for every weight are counted; activations and time are bfloat16's, so at least")
+        basis.append(
+            "float32: two more bytes for every weight are counted; activations and time are bfloat16's, so at least"
+        )
+    if step.gradient_checkpointing:
+        basis.append("gradient checkpointing was not measured and is left out: less memory, up to a third more time")
     if step.quantize is not None:
         peak -= (2 - _NF4_BYTES) * linear_weights(step.model)
-        basis.append(f"{step.quantize}: 4.5 bits a weight counted; the time of unpacking was not measured and is left out")
+        basis.append(
+            f"{step.quantize}: 4.5 bits a weight counted; the time of unpacking was not measured and is left out"
+        )
     return Estimate(seconds=seconds * ratio, bytes=peak, basis=tuple(basis))
 
 
@@ -117,7 +125,7 @@ def pocket_estimate(method: str, *, rows: int) -> Estimate | None:
     """Return the time of a pass of `pocket-llama` on two CPU cores, from steps of 16 rows of 64 tokens."""
     for record in _method_file():
         if (record["method"], record["path"]) == (method, "fused") and record["step_ms"] is not None:
-            basis = "pocket-llama: steps of 16 rows of 64 tokens, measured on two CPU cores, by rows; other hardware differs"
+            basis = "pocket-llama: steps of 16 rows of 64 tokens, measured on two CPU cores, scaled by rows"
             return Estimate(seconds=record["step_ms"] / 1e3 * rows / 16, bytes=None, basis=(basis,))
     return None
 
@@ -127,18 +135,19 @@ def method_cost(step: Step) -> tuple[float, float, str]:
     if step.method == "lora":
         return 1.0, 0.0, ""
     if step.trains_all_weights:
-        extra = _TRAINED_BYTES * parameters(step.model)
-        return 1.5, extra, (
-            f"{step.method}: 1.5 times LoRA's step, by counted operations (the weights' gradients are a third product), and "
-            f"{_TRAINED_BYTES} bytes for every weight"
-        )
+        why = f"{step.method}: 1.5 times LoRA's step, counted (gradients of weights are a third product), and "
+        return 1.5, _TRAINED_BYTES * parameters(step.model), why + f"{_TRAINED_BYTES} bytes for every weight"
     lora = _nearest(step.model, step.rows, step.tokens, GRAPHED)
     for record in records():
         names = (record["model"], record["method"], record["path"], record["shape"])
         if names == (step.model, step.method, GRAPHED, lora["shape"]):
             ratio = record["step_ms"] / lora["step_ms"]
             extra = 1e9 * (record["peak_gb"] - lora["peak_gb"])
-            return ratio, extra, f"{step.method}: {ratio:.2f} times LoRA's step, measured on {step.model} at {lora['shape']}"
+            return (
+                ratio,
+                extra,
+                f"{step.method}: {ratio:.2f} times LoRA's step, measured on {step.model} at {lora['shape']}",
+            )
     ratios = _method_records()
     if step.method in ratios:
         ratio = ratios[step.method]

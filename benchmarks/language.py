@@ -1,6 +1,7 @@
 """Language models in a comparison: what differs between a decoder and an encoder-decoder, and what they share.
 
-How an example becomes tokens is said in `benchmarks.encoding`, how an answer is written in `benchmarks.scoring`.
+How an example becomes tokens is said in `benchmarks.encoding`, how an answer is written in `benchmarks.scoring`, and
+how one is scored that is not written in `benchmarks.likelihood`.
 """
 
 from __future__ import annotations
@@ -12,10 +13,13 @@ from typing import Any
 from transformers import AutoModelForCausalLM, AutoModelForSeq2SeqLM
 
 from analysis import causal_lm_loss, seq2seq_lm_loss
-from analysis.losses import LossFunction
+from analysis.losses import CrossEntropyLoss
 from benchmarks.architecture import Architecture, Batch, Collator, Row
-from benchmarks.encoding import PaddedBatch, batches, encode_turns
-from benchmarks.scoring import ScoredExample, score_examples
+from benchmarks.chat import end_tokens
+from benchmarks.encoding import PaddedBatch, batches, encode_prompts, encode_turns
+from benchmarks.likelihood import score_likelihoods
+from benchmarks.packing import keep_apart, pack, packed_batch
+from benchmarks.scoring import GENERATION_BATCH, ScoredExample, score_examples
 from benchmarks.tasks import Example, Task
 
 
@@ -31,7 +35,7 @@ class LanguageKind:
 
     model_class: Any
     task_type: str
-    loss: LossFunction
+    loss: CrossEntropyLoss
 
 
 DECODER = LanguageKind(model_class=AutoModelForCausalLM, task_type="CAUSAL_LM", loss=causal_lm_loss)
@@ -49,24 +53,55 @@ class LanguageModel(Architecture):
     Args:
         config: Configuration of the model.
         tokenizer: Its tokenizer, which must have a padding token.
+        chat: Write examples that have messages by the tokenizer's chat template.
+        max_length: Tokens of the longest row; None cuts nothing.
+        batch_size: Examples that are scored at a time; None takes what small models can have.
     """
 
     loss_kind = "token"
+    loss: CrossEntropyLoss
 
-    def __init__(self, config: Any, tokenizer: Any) -> None:
+    def __init__(
+        self,
+        config: Any,
+        tokenizer: Any,
+        *,
+        chat: bool = False,
+        max_length: int | None = None,
+        batch_size: int | None = None,
+    ) -> None:
         kind = language_kind(config)
         self.task_type, self.loss = kind.task_type, kind.loss
         self.tokenizer = tokenizer
-        self._encoder_decoder = bool(config.is_encoder_decoder)
+        self._format: dict[str, Any] = {
+            "encoder_decoder": bool(config.is_encoder_decoder),
+            "chat": chat,
+            "max_length": max_length,
+        }
         self._pad_id = int(tokenizer.pad_token_id)
+        self._max_length = max_length
+        self._batch_size = batch_size or GENERATION_BATCH
+        self._ends = end_tokens(tokenizer) if chat else None
 
     def rows(self, task: Task, examples: Sequence[Example]) -> list[Row]:
         """See `Architecture.rows`: every turn of every example as tokens."""
-        return list(encode_turns(task, examples, self.tokenizer, encoder_decoder=self._encoder_decoder))
+        return list(encode_turns(task, examples, self.tokenizer, **self._format))
+
+    def packed(self, model: Any, rows: Sequence[Row]) -> list[Row]:
+        """See `Architecture.packed`."""
+        assert self._max_length is not None
+        found = list(pack(rows, length=self._max_length, pad_id=self._pad_id))
+        keep_apart(model, found)
+        return found
 
     def collator(self, *, seed: int, multiple: int = 1) -> Collator:
         """See `Architecture.collator`: nothing is drawn."""
-        return PaddedBatch(self._pad_id, multiple=multiple)
+        padded = PaddedBatch(self._pad_id, multiple=multiple)
+
+        def collate(rows: Sequence[Row]) -> Batch:
+            return packed_batch(rows) if "position_ids" in rows[0] else padded(rows)
+
+        return collate
 
     def batches(self, rows: Sequence[Row], *, size: int, once: bool = False) -> list[Batch]:
         """See `Architecture.batches`: nothing depends on chance."""
@@ -80,5 +115,25 @@ class LanguageModel(Architecture):
         *,
         on_progress: Callable[[float], None] = lambda fraction: None,
     ) -> list[ScoredExample]:
-        """See `Architecture.score`: answers are written greedily."""
-        return score_examples(model, self.tokenizer, task, examples, on_progress=on_progress)
+        """See `Architecture.score`: answers are written greedily, or not at all if likelihood is what is scored."""
+        if task.by_likelihood:
+            rows = [self.rows(task, [example]) for example in examples]
+            return score_likelihoods(
+                model,
+                examples,
+                rows,
+                loss=self.loss,
+                pad_id=self._pad_id,
+                size=self._batch_size,
+                on_progress=on_progress,
+            )
+        return score_examples(
+            model,
+            self.tokenizer,
+            task,
+            examples,
+            batch_size=self._batch_size,
+            encode=lambda turns: encode_prompts(turns, self.tokenizer, **self._format),
+            end_tokens=self._ends,
+            on_progress=on_progress,
+        )

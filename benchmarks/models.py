@@ -1,10 +1,10 @@
-"""Where a model comes from: the ones that ship with the project by name, any other as a folder.
+"""Where a model comes from: the ones that ship with the project by name, any other as a folder or from the hub.
 
 A language model lies in its folder as transformers saves it; a text-to-image model has `unet`, `text_encoder` and
 `tokenizer` in folders of their own, as in diffusers.
 
-Weights are read from safetensors only, and no code of a model folder is ever run. The fingerprint of a model's
-files is part of a run's key, so that a model that changes under an old name is a new model.
+Weights are read from safetensors only, and no code of a model folder is run unless that is asked for. The fingerprint
+of a model's files is part of a run's key, so that a model that changes under an old name is a new model.
 """
 
 from __future__ import annotations
@@ -13,22 +13,21 @@ import hashlib
 import os
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
 
-import torch
 from safetensors import SafetensorError, safe_open
-from transformers import AutoConfig, AutoTokenizer
+from transformers import AutoConfig
 
-from benchmarks.architecture import Architecture
 from benchmarks.errors import UsageError, nearest
-from benchmarks.language import LanguageModel, language_kind
+from benchmarks.hub import fetch, is_hub_name
 from benchmarks.tasks import Medium
-from bilora.quantised import load_nf4
 
 SHIPPED = Path(__file__).parent / "pocket" / "models"
 # Beyond this size a file's name, size and both ends identify it; hashing all of an 8B model would take a minute.
 _WHOLE_FILE_BYTES = 64 * 2**20
 _END_BYTES = 2**20
+_TOKENIZERS = ("tokenizer.json", "tokenizer.model", "spiece.model", "vocab.json", "vocab.txt")
+_PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt")
+_HASHED = {".json", ".safetensors", ".model", ".jinja", ".txt", ".py"}
 
 
 def shipped_models() -> list[str]:
@@ -42,38 +41,57 @@ def medium_of(folder: Path) -> Medium:
     return "picture" if (folder / "unet" / "config.json").is_file() else "text"
 
 
-def locate_model(name: str) -> Path:
-    """Return the folder of a shipped model or of a user's own.
+def locate_model(name: str, *, trust_remote_code: bool = False) -> Path:
+    """Return the folder of a shipped model, of a user's own, or of one from the hub, which is fetched if need be.
+
+    Args:
+        name: Name of a shipped model, a folder, or OWNER/NAME on the hub.
+        trust_remote_code: Let the model's configuration run code of its repository.
 
     Raises:
         UsageError: If the folder is missing, holds no model, no tokenizer or no safetensors weights.
     """
-    folder = SHIPPED / name if name in shipped_models() else Path(name)
+    folder = SHIPPED / name if name in shipped_models() else Path(name).expanduser()
     # Path.is_dir raises for a name that is too long; this does not.
     if not os.path.isdir(folder):
-        shipped = shipped_models()
-        raise UsageError(
-            f"--model: {name!r} is neither a folder nor a shipped model{nearest(name, shipped)}; "
-            f"shipped: {', '.join(shipped)}"
-        )
+        if not is_hub_name(name):
+            shipped = shipped_models()
+            raise UsageError(
+                f"--model: {name!r} is neither a folder nor a shipped model{nearest(name, shipped)}; "
+                f"shipped: {', '.join(shipped)}; names on the hub are OWNER/NAME"
+            )
+        folder = fetch(name, code=trust_remote_code)
     if medium_of(folder) == "picture":
         _check_text_to_image(folder)
         return folder
-    for pattern, what in (
-        ("config.json", "a model configuration (config.json)"),
-        ("tokenizer.json", "a tokenizer (tokenizer.json)"),
-        ("*.safetensors", "weights in safetensors format (*.safetensors)"),
-    ):
-        if not any(folder.glob(pattern)):
-            raise UsageError(f"--model: {folder} does not hold {what}; save the model with save_pretrained")
+    _check_language_model(folder)
     try:
-        AutoConfig.from_pretrained(folder, local_files_only=True)
+        AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=trust_remote_code)
         for path in folder.glob("*.safetensors"):
             with safe_open(path, framework="pt"):
                 pass  # opening reads and checks the header
-    except (OSError, ValueError, KeyError, SafetensorError) as error:
-        raise UsageError(f"--model: {folder} cannot be read: {' '.join(str(error).split())}") from None
+    except (OSError, ValueError, KeyError, ImportError, SafetensorError) as error:
+        reason = " ".join(str(error).split())
+        if "trust_remote_code" in reason:
+            reason = "it needs code of its own repository; --trust-remote-code true runs that, if you trust it"
+        raise UsageError(f"--model: {folder} cannot be read: {reason}") from None
     return folder
+
+
+def _check_language_model(folder: Path) -> None:
+    pickles = sorted(path.name for pattern in _PICKLES for path in folder.glob(pattern))
+    if pickles and not any(folder.glob("*.safetensors")):
+        raise UsageError(
+            f"--model: {folder} holds its weights as a pickle ({pickles[0]}), which can run any code when it is read; "
+            "expected *.safetensors: load it where you trust it, and save it with save_pretrained"
+        )
+    for patterns, what in (
+        (("config.json",), "a model configuration (config.json)"),
+        (_TOKENIZERS, "a tokenizer (tokenizer.json)"),
+        (("*.safetensors",), "weights in safetensors format (*.safetensors)"),
+    ):
+        if not any(any(folder.glob(pattern)) for pattern in patterns):
+            raise UsageError(f"--model: {folder} does not hold {what}; save the model with save_pretrained")
 
 
 def _check_text_to_image(folder: Path) -> None:
@@ -93,7 +111,7 @@ def fingerprint(folder: Path) -> str:
     digest = hashlib.sha256()
     parts = ("unet", "text_encoder", "tokenizer") if medium_of(folder) == "picture" else ("",)
     files = (path for part in parts for path in (folder / part).iterdir())
-    for path in sorted(p for p in files if p.suffix in {".json", ".safetensors"}):
+    for path in sorted(p for p in files if p.suffix in _HASHED):
         size = path.stat().st_size
         digest.update(f"{path.relative_to(folder).as_posix()}:{size}:".encode())
         with path.open("rb") as file:
@@ -104,57 +122,3 @@ def fingerprint(folder: Path) -> str:
                 file.seek(-_END_BYTES, 2)
                 digest.update(file.read())
     return digest.hexdigest()[:16]
-
-
-def open_model(folder: Path, *, device: torch.device, quantize: str | None = None) -> tuple[Any, Architecture]:
-    """Load a model of any kind in fp32, with what reads its inputs.
-
-    Args:
-        folder: Folder of the model.
-        device: Where it goes.
-        quantize: "nf4" keeps a language model's linear weights in 4 bits, and multiplies in fp32.
-
-    Raises:
-        UsageError: If the folder cannot be read as what it looks like.
-    """
-    if medium_of(folder) == "text":
-        model, tokenizer = load_model(folder, device=device, quantize=quantize)
-        return model, LanguageModel(model.config, tokenizer)
-    # diffusers is an extra.
-    from benchmarks.diffusion.architecture import TextToImage
-    from benchmarks.diffusion.folder import load_base
-
-    try:
-        unet, encode = load_base(folder, device=device)
-    except (OSError, ValueError, KeyError) as error:
-        reason = str(error).strip().splitlines()[0]
-        raise UsageError(f"--model: {folder} cannot be loaded as a text-to-image model: {reason}") from None
-    return unet, TextToImage(unet.config, encode)
-
-
-def load_model(folder: Path, *, device: torch.device, quantize: str | None = None) -> tuple[Any, Any]:
-    """Load a language model, a decoder or an encoder-decoder, in fp32 and its tokenizer from a folder.
-
-    Args:
-        folder: Folder of the model.
-        device: Where it goes.
-        quantize: "nf4" keeps the linear weights in 4 bits, and multiplies in fp32.
-
-    Raises:
-        UsageError: If the folder cannot be read as a language model.
-    """
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
-        options: dict[str, Any] = {"dtype": torch.float32, "local_files_only": True, "use_safetensors": True}
-        model_class = language_kind(AutoConfig.from_pretrained(folder, local_files_only=True)).model_class
-        if quantize is None:
-            model = model_class.from_pretrained(folder, **options).to(device)
-        else:
-            options |= {"model_class": model_class, "device_map": {"": device}}
-            model = load_nf4(folder, compute_dtype=torch.float32, **options)
-    except (OSError, ValueError, KeyError) as error:
-        reason = str(error).strip().splitlines()[0]
-        raise UsageError(f"--model: {folder} cannot be loaded as a language model: {reason}") from None
-    if tokenizer.pad_token_id is None:
-        tokenizer.pad_token = tokenizer.eos_token
-    return model, tokenizer

@@ -8,12 +8,21 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import field
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 Reader = Callable[[Any], Any]
+
+
+def setting(default: Any, reader: Reader, help_text: str, *, metavar: str = "N") -> Any:
+    """Declare a setting as a field of a dataclass: its default, how it is read, and its line of help."""
+    metadata = {"reader": reader, "help": help_text, "metavar": metavar}
+    if isinstance(default, dict):
+        return field(default_factory=dict, metadata=metadata)
+    return field(default=default, metadata=metadata)
 
 
 def integer(*, minimum: int) -> Reader:

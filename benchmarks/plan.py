@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +12,13 @@ import torch
 from analysis import AnalysisError, FlatnessSettings, SpaceError
 from benchmarks.choices import MethodChoice, label_of, read_choices
 from benchmarks.errors import UsageError
-from benchmarks.models import fingerprint, locate_model, medium_of, shipped_models
+from benchmarks.fit import check_fit
+from benchmarks.hub import commit_of
+from benchmarks.models import fingerprint, locate_model, shipped_models
 from benchmarks.settings import CompareSettings
 from benchmarks.spec import RunSpec
-from benchmarks.tasks import Task, create_task
+from benchmarks.tasks import DATA_TASKS, Task, create_task
+from benchmarks.tasks.data_task import DataTask
 from bilora.methods import METHODS
 
 
@@ -38,15 +41,20 @@ def plan_runs(settings: CompareSettings) -> tuple[list[RunSpec], dict[str, Path]
         )
     _check_graphs(settings, choices)
     _check_dynamics(settings, choices)
-    tasks = [create_task(name) for name in settings.tasks]
+    tasks = [create_task(name, data=settings.data) for name in settings.tasks]
+    if settings.data is not None and not any(name in DATA_TASKS for name in settings.tasks):
+        raise UsageError(f"--data: none of --tasks {','.join(settings.tasks)} reads published data; leave it off")
+    models = [_model(settings, task) for task in tasks]
+    _check_tasks(tasks, choices)
+    code = settings.trust_remote_code
+    folders = {model: locate_model(model, trust_remote_code=code) for model in dict.fromkeys(models)}
+    check_fit(settings, list(zip(tasks, models, strict=True)), folders, choices)
     for task in tasks:
         task.check()
-    _check_tasks(tasks, choices)
-    folders = {model: locate_model(model) for model in dict.fromkeys(_model(settings, task) for task in tasks)}
-    _check_media(settings, tasks, folders)
+    revisions = {model: commit_of(folder) for model, folder in folders.items()}
     fingerprints = {model: fingerprint(folder) for model, folder in folders.items()}
     specs = [
-        _spec(settings, choice, task, seed, fingerprints)
+        replace(_spec(settings, choice, task, seed, fingerprints), revision=revisions[_model(settings, task)])
         for seed in range(settings.seeds)
         for task in tasks
         for choice in choices
@@ -55,6 +63,11 @@ def plan_runs(settings: CompareSettings) -> tuple[list[RunSpec], dict[str, Path]
 
 
 def _model(settings: CompareSettings, task: Task) -> str:
+    if settings.model is None and isinstance(task, DataTask):
+        raise UsageError(
+            f"--model: {task.name} has no base that ships; name a folder or a model on the hub, such as "
+            f"{task.suggestion}"
+        )
     if settings.model is None and task.base not in shipped_models():
         raise UsageError(
             f"--tasks: {task.name} is made for the base {task.base}, which is not here; make it with "
@@ -72,23 +85,12 @@ def _check_tasks(tasks: Sequence[Task], choices: Sequence[MethodChoice]) -> None
                 raise UsageError(f"--methods: {choice.label} on {task.name} is refused: {reason}")
 
 
-def _check_media(settings: CompareSettings, tasks: Sequence[Task], folders: Mapping[str, Path]) -> None:
-    """Refuse a base that answers with another thing than the task asks for."""
-    for task in tasks:
-        model = _model(settings, task)
-        if medium_of(folders[model]) != task.medium:
-            raise UsageError(
-                f"--model: {model} answers with a {medium_of(folders[model])}, and {task.name} asks for a "
-                f"{task.medium}; its own base is {task.base}"
-            )
-
-
 def _spec(
     settings: CompareSettings, choice: MethodChoice, task: Task, seed: int, fingerprints: Mapping[str, str]
 ) -> RunSpec:
     recipe, model = task.recipe, _model(settings, task)
     batch_size = settings.batch_size or recipe.batch_size
-    micro_batch_size = settings.micro_batch_size or batch_size
+    micro_batch_size = settings.micro_batch_size or largest_divisor(batch_size, recipe.micro_batch_size)
     if batch_size % micro_batch_size:
         raise UsageError(
             f"--micro-batch-size: {micro_batch_size} does not divide the batch size {batch_size}; choose a divisor"
@@ -99,11 +101,11 @@ def _spec(
         quantize=choice.quantize,
         options=choice.options,
         task=task.name,
-        task_version=task.version,
+        task_version=task.edition,
         model=model,
         model_fingerprint=fingerprints[model],
         seed=seed,
-        steps=settings.steps or recipe.steps,
+        steps=settings.steps or task.steps(batch_size),
         batch_size=batch_size,
         micro_batch_size=micro_batch_size,
         learning_rate=settings.learning_rate or recipe.learning_rate,
@@ -120,7 +122,22 @@ def _spec(
         device=_device(settings),
         cuda_graphs=settings.cuda_graphs,
         dynamics=settings.dynamics,
+        dtype=settings.dtype,
+        attention=settings.attention,
+        gradient_checkpointing=settings.gradient_checkpointing,
+        trust_remote_code=settings.trust_remote_code,
+        target_modules=",".join(settings.target_modules),
+        chat_template=settings.chat_template,
+        max_length=settings.max_length or recipe.max_length,
+        packing=settings.packing,
+        evaluation_batch_size=settings.evaluation_batch_size or recipe.evaluation_batch_size,
+        data=str(task.data) if isinstance(task, DataTask) and task.data is not None else None,
     )
+
+
+def largest_divisor(batch_size: int, largest: int | None) -> int:
+    """Return the largest divisor of a batch that is not above the recipe's micro-batch."""
+    return next(n for n in range(min(largest or batch_size, batch_size), 0, -1) if batch_size % n == 0)
 
 
 def _check_graphs(settings: CompareSettings, choices: Sequence[MethodChoice]) -> None:

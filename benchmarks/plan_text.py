@@ -72,7 +72,10 @@ def _print_comparison(plan: ComparisonPlan, console: Console) -> None:
     runs = sum(entry.seeds for entry in plan.runs)
     model = ", ".join(model for model in plan.models if model)
     part = plan.comparison.part.name if plan.comparison.part is not None else ""
-    _say(console, f"\n{f'part {part}: ' if part else ''}{runs} runs (method x task x seed) on {model}, into {settings.out}")
+    _say(
+        console,
+        f"\n{f'part {part}: ' if part else ''}{runs} runs (method x task x seed) on {model}, into {settings.out}",
+    )
     if plan.unknown:
         _say(console, f"which of them are finished is not known: {plan.unknown}")
     table = Table("task", "method", *[_right(head) for head in _HEADS], box=None, pad_edge=False)
@@ -120,12 +123,18 @@ def _print_totals(plans: Sequence[ComparisonPlan], console: Console) -> None:
     if not estimates:
         return
     if any(found.bytes is not None and found.bytes / 1e9 > _H200_GB for found in estimates):
-        _say(console, f"(!) more than the {_H200_GB:.0f} GB of one H200: a smaller micro batch, several GPUs, or leave it out")
+        _say(
+            console,
+            f"(!) more than the {_H200_GB:.0f} GB of one H200: a smaller micro batch, several GPUs, or leave it out",
+        )
     tokens = ", ".join(dict.fromkeys(f"{plan.tokens:,}" for plan in plans))
     _say(console, "the estimate assumes:")
     if not pocket:
         _say(console, f"- {tokens} tokens (or latents) in every row, its full length; shorter rows take less")
-    _say(console, "- training steps alone: evaluations, scoring and measurements come on top; adapter variants count as LoRA")
+    _say(
+        console,
+        "- training steps alone: evaluations, scoring and measurements come on top; adapter variants count as LoRA",
+    )
     for sentence in sentences(estimates):
         _say(console, f"- {sentence}")
 
@@ -143,9 +152,7 @@ def _print_needs(plans: Sequence[ComparisonPlan], console: Console) -> None:
         _say(console, f"- data {data.hub} for {task}, {data.examples:,} training examples")
     for sentence in missing:
         _say(console, f"- missing: {sentence}")
-    real = {
-        name: value for plan in plans if plan.comparison.part for name, value in plan.comparison.part.real.items()
-    }
+    real = {name: value for plan in plans if plan.comparison.part for name, value in plan.comparison.part.real.items()}
     for name, value in real.items():
         _say(console, f"- missing: this version has no setting {name}, wanted {value}")
 

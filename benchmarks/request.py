@@ -14,11 +14,15 @@ from typing import Any
 from benchmarks.choices import MethodChoice, choice_label, read_choices
 from benchmarks.errors import UsageError, nearest
 from benchmarks.plan import plan_runs
-from benchmarks.presets import TRAINING_DATA, Part, Preset, find_preset
+from benchmarks.presets import TRAINING_DATA, Part, Preset, TrainingData, find_preset
 from benchmarks.presets.preset import Case
 from benchmarks.settings import CompareSettings, Given, read_given
 from benchmarks.spec import RunSpec
+from benchmarks.tasks import DATA_TASKS, create_task
 from bilora.variants import VariantError, resolve_name
+
+#: Scoring comes after training, so that a preset can be trained without it.
+SCORE = "score"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,8 +52,15 @@ class Comparison:
         if epochs is not None and own.steps is None:
             if own.batch_size is None:
                 raise UsageError("--preset: epochs need a batch size to become steps; give --batch-size")
-            own = replace(own, steps=TRAINING_DATA[task].steps(epochs=epochs, batch_size=own.batch_size))
+            own = replace(own, steps=self._data(task).steps(epochs=epochs, batch_size=own.batch_size))
         return own
+
+    def _data(self, task: str) -> TrainingData:
+        """Return the published data set, or the user's copy of it, which may be a part."""
+        if self.settings.data is None or task not in DATA_TASKS:
+            return TRAINING_DATA[task]
+        examples = create_task(task, data=self.settings.data).examples("train")
+        return TrainingData(str(self.settings.data), len(examples))
 
     def plan(self) -> tuple[list[RunSpec], dict[str, Path]]:
         """Return the runs in the order of `plan_runs`, and the folders of their models; see there for errors."""
@@ -165,8 +176,9 @@ def check_supported(request: Request) -> None:
         UsageError: Naming what it is.
     """
     for comparison in request.comparisons:
-        if comparison.part is not None and comparison.part.real:
-            wanted = ", ".join(f"{name} {value}" for name, value in comparison.part.real.items())
+        real = {} if comparison.part is None else {k: v for k, v in comparison.part.real.items() if k != SCORE}
+        if real:
+            wanted = ", ".join(f"{name} {value}" for name, value in real.items())
             raise UsageError(
                 f"--preset: {request.preset.name if request.preset else ''} asks for what this version does not have: "
                 f"{wanted}; --dry-run prints its plan"

@@ -21,7 +21,7 @@ from safetensors.torch import save_file
 from analysis import FlatnessSettings, SpaceError, measure_flatness, parameter_space
 from benchmarks.architecture import Architecture, Row
 from benchmarks.environment import PeakMemory, environment
-from benchmarks.models import open_model
+from benchmarks.loading import load_options, open_model
 from benchmarks.progress import RunProgress
 from benchmarks.scoring import ScoredExample, mean_parts, task_score
 from benchmarks.spec import RunSpec
@@ -32,6 +32,8 @@ from bilora.trainer import METHOD_STATE
 
 # Examples at a time while measuring curvature: the graph of a gradient is kept, so this bounds the memory.
 MEASUREMENT_BATCH = 16
+# Of a long training set, the loss is taken over its first rows.
+LOSS_ROWS = 2048
 _ALWAYS_IN_THE_ROW = ("full", "lora")
 
 
@@ -98,8 +100,9 @@ def _execute(
 ) -> str | None:
     device = torch.device(spec.device)
     memory = PeakMemory(device)
-    model, architecture = open_model(model_folder, device=device, quantize=spec.quantize)
-    task = create_task(spec.task)
+    task = create_task(spec.task, data=None if spec.data is None else Path(spec.data))
+    options = load_options(spec, labels=len(task.labels))
+    model, architecture = open_model(model_folder, device=device, options=options)
     # While tuning, what is scored is the validation split, and the test split is not read.
     examples_of = {"train": task.examples("train"), "validation": task.examples("validation")}
     examples_of["scored"] = task.examples(spec.scored)[: spec.test_examples]
@@ -176,8 +179,9 @@ def _evaluate(
         on_progress=lambda done: update(done * share, f"{len(asked)} {spec.scored} examples"),
     )
     train_examples = architecture.score(trained.model, task, seen)
+    size = spec.evaluation_batch_size or EVALUATION_BATCH
     losses = {
-        name: architecture.objective(trained.model, split, size=EVALUATION_BATCH).value()
+        name: architecture.objective(trained.model, split[:LOSS_ROWS], size=size).value()
         for name, split in (("train_loss", rows["train"]), ("eval_loss", rows["scored"]))
     }
     return examples, {
@@ -206,7 +210,8 @@ def _measure(
     settings = FlatnessSettings(**spec.measurement["flatness"])
     available, missing = _spaces(trained.model, settings.spaces)
     settings = replace(settings, spaces=available)
-    loss = architecture.objective(trained.model, train_rows[:count], size=MEASUREMENT_BATCH, once=True)
+    size = min(MEASUREMENT_BATCH, spec.evaluation_batch_size or MEASUREMENT_BATCH)
+    loss = architecture.objective(trained.model, train_rows[:count], size=size, once=True)
     flatness = measure_flatness(loss, trained.model, settings, on_progress=progress.stage("measuring"))
     return {**asdict(flatness), "data": {"split": "train", "examples": count}, "not_measured": missing}
 

@@ -15,9 +15,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from benchmarks.encoding import encode_prompt
+from benchmarks.encoding import encode_prompt, encode_prompts
 from benchmarks.tasks import Example, Task
 from reports.set_scores import Answered, set_score
+
+#: Prompts at a time, for models as small as those that ship.
+GENERATION_BATCH = 256
+Prompts = list[list[int]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,10 +68,11 @@ def mean_parts(examples: Sequence[ScoredExample]) -> dict[str, float]:
 def generate(
     model: Any,
     tokenizer: Any,
-    prompts: Sequence[str],
+    prompts: Sequence[str] | Prompts,
     *,
     max_new_tokens: int,
     batch_size: int,
+    end_tokens: Sequence[int] | None = None,
     on_progress: Callable[[float], None] = lambda fraction: None,
 ) -> list[str]:
     """Return the greedy completion of every prompt, in the prompts' order.
@@ -75,13 +80,17 @@ def generate(
     Args:
         model: A language model in evaluation mode, a decoder or an encoder-decoder.
         tokenizer: Its tokenizer.
-        prompts: Texts to continue or to answer.
+        prompts: Texts to continue or to answer, or their tokens.
         max_new_tokens: Where an answer that does not end is cut off.
         batch_size: Prompts at a time; they are grouped by length and padded on the left.
+        end_tokens: Tokens that end an answer; None takes the end of a text.
         on_progress: Called with the finished share.
     """
     reads_apart = bool(model.config.is_encoder_decoder)
-    encoded = [encode_prompt(prompt, tokenizer, encoder_decoder=reads_apart) for prompt in prompts]
+    encoded = [
+        encode_prompt(prompt, tokenizer, encoder_decoder=reads_apart) if isinstance(prompt, str) else prompt
+        for prompt in prompts
+    ]
     order = sorted(range(len(prompts)), key=lambda index: len(encoded[index]))
     texts = [""] * len(prompts)
     for start in range(0, len(order), batch_size):
@@ -96,8 +105,9 @@ def generate(
                 attention_mask=torch.tensor(mask, device=model.device),
                 max_new_tokens=max_new_tokens,
                 do_sample=False,
+                use_cache=True,  # which training on packed rows switches off
                 pad_token_id=tokenizer.pad_token_id,
-                eos_token_id=tokenizer.eos_token_id,
+                eos_token_id=tokenizer.eos_token_id if end_tokens is None else list(end_tokens),
             )
         # A decoder's output begins with the prompt, that of an encoder-decoder with the start token.
         decoded = tokenizer.batch_decode(output[:, 0 if reads_apart else longest :], skip_special_tokens=True)
@@ -113,10 +123,25 @@ def score_examples(
     task: Task,
     examples: Sequence[Example],
     *,
-    batch_size: int = 256,
+    batch_size: int = GENERATION_BATCH,
+    encode: Callable[[Sequence[Example]], Prompts] | None = None,
+    end_tokens: Sequence[int] | None = None,
     on_progress: Callable[[float], None] = lambda fraction: None,
 ) -> list[ScoredExample]:
-    """Generate an answer to every example, and to what its answer leads to, and score all by the task's rule."""
+    """Generate an answer to every example, and to what its answer leads to, and score all by the task's rule.
+
+    Args:
+        model: A language model in evaluation mode.
+        tokenizer: Its tokenizer.
+        task: Says what follows an answer, and scores it.
+        examples: The examples.
+        batch_size: Prompts at a time.
+        encode: Makes tokens of prompts; None takes `encode_prompts` as it comes.
+        end_tokens: See `generate`.
+        on_progress: Called with the finished share.
+    """
+    if encode is None:
+        encode = partial(encode_prompts, tokenizer=tokenizer, encoder_decoder=bool(model.config.is_encoder_decoder))
     references = [task.turns(example) for example in examples]
     rounds = max((len(turns) for turns in references), default=0)
     answered: list[list[_Answer]] = [[] for _ in examples]
@@ -127,9 +152,10 @@ def score_examples(
         texts = generate(
             model,
             tokenizer,
-            [turn.prompt for turn in turns],
+            encode(turns),
             max_new_tokens=task.recipe.max_new_tokens,
             batch_size=batch_size,
+            end_tokens=end_tokens,
             on_progress=partial(_share, on_progress, finished, rounds),
         )
         following = {}

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -16,22 +16,16 @@ import yaml
 
 from benchmarks import parsing
 from benchmarks.errors import UsageError, nearest
+from benchmarks.model_settings import ModelSettings
 from benchmarks.models import shipped_models
-from benchmarks.tasks import TASKS
+from benchmarks.parsing import setting
+from benchmarks.tasks import DATA_TASKS, TASKS
 from bilora.methods import METHODS
 from bilora.variants import VARIANTS
 
 
-def setting(default: Any, reader: parsing.Reader, help_text: str, *, metavar: str = "N") -> Any:
-    """Declare a setting: its default, how it is read, and its line of help."""
-    metadata = {"reader": reader, "help": help_text, "metavar": metavar}
-    if isinstance(default, dict):
-        return field(default_factory=dict, metadata=metadata)
-    return field(default=default, metadata=metadata)
-
-
 @dataclass(frozen=True, kw_only=True)
-class CompareSettings:
+class CompareSettings(ModelSettings):
     """What `python -m benchmarks.compare` is asked to do. None stands for "as calibrated for the task"."""
 
     methods: tuple[str, ...] = setting(
@@ -40,15 +34,14 @@ class CompareSettings:
         "methods to compare; dora+bilora: on a variant",
         metavar="A,B",
     )
-    tasks: tuple[str, ...] = setting(("pocket-math",), parsing.names, "tasks to train on", metavar="A,B")
-    quantize: str | None = setting(
-        None, parsing.optional(parsing.choice("nf4")), "nf4 puts every method on a 4-bit base", metavar="nf4|none"
+    tasks: tuple[str, ...] = setting(
+        ("pocket-math",), parsing.names, "tasks to train on, or your own data as jsonl:FILE", metavar="A,B"
     )
-    model: str | None = setting(
+    data: Path | None = setting(
         None,
-        parsing.optional(parsing.text),
-        "model that ships with the project, or a model folder; none: each task's own base",
-        metavar="NAME",
+        parsing.optional(parsing.path),
+        "folder or file of local JSON or Parquet for tasks on published data; none: the hub",
+        metavar="PATH",
     )
     seeds: int = setting(
         1, parsing.integer(minimum=1), "paired seeds 0..N-1: same data order and adapter start per seed"
@@ -66,7 +59,7 @@ class CompareSettings:
     steps: int | None = setting(None, parsing.optional(parsing.integer(minimum=1)), "optimizer steps")
     batch_size: int | None = setting(None, parsing.optional(parsing.integer(minimum=1)), "examples per optimizer step")
     micro_batch_size: int | None = setting(
-        None, parsing.optional(parsing.integer(minimum=1)), "examples per forward pass; none: the whole batch"
+        None, parsing.optional(parsing.integer(minimum=1)), "examples per forward pass, or the whole batch"
     )
     learning_rate: float | None = setting(
         None, parsing.optional(parsing.number(minimum=0, exclusive=True)), "peak learning rate of AdamW", metavar="X"
@@ -78,6 +71,15 @@ class CompareSettings:
     max_grad_norm: float = setting(
         1.0, parsing.number(minimum=0), "gradient clip, L2 norm per parameter group; 0: off", metavar="X"
     )
+    max_length: int | None = setting(
+        None, parsing.optional(parsing.integer(minimum=8)), "tokens of the longest row; longer ones are cut"
+    )
+    packing: bool = setting(
+        False,
+        parsing.switch,
+        "several examples in one training row of --max-length tokens, kept apart; needs --steps",
+        metavar="true|false",
+    )
     rank: int = setting(8, parsing.integer(minimum=1), "LoRA rank r")
     alpha: float = setting(
         16.0, parsing.number(minimum=0, exclusive=True), "LoRA alpha; the scaling s is alpha / r", metavar="X"
@@ -85,6 +87,9 @@ class CompareSettings:
     dropout: float = setting(0.0, parsing.number(minimum=0, maximum=0.99), "LoRA dropout", metavar="X")
     evaluations: int = setting(6, parsing.integer(minimum=0), "validation losses taken during training")
     evaluation_examples: int = setting(64, parsing.integer(minimum=1), "examples of each of them")
+    evaluation_batch_size: int | None = setting(
+        None, parsing.optional(parsing.integer(minimum=1)), "rows at a time in evaluations"
+    )
     test_examples: int | None = setting(
         None, parsing.optional(parsing.integer(minimum=1)), "test examples to score; none: all"
     )
@@ -130,6 +135,10 @@ class CompareSettings:
     threads: int | None = setting(
         None, parsing.optional(parsing.integer(minimum=1)), "CPU threads; none: as torch chooses"
     )
+
+
+#: Settings that a task's recipe decides if they are not given.
+OF_THE_RECIPE = ("steps", "batch_size", "micro_batch_size", "learning_rate", "max_length", "evaluation_batch_size")
 
 
 class OneLineParser(argparse.ArgumentParser):
@@ -203,9 +212,7 @@ def _build_parser() -> OneLineParser:
     )
     for entry in fields(CompareSettings):
         default = as_plain(entry.default if entry.name != "options" else {})
-        shown = (
-            "as calibrated" if default is None and entry.name in ("steps", "batch_size", "learning_rate") else default
-        )
+        shown = "as the task's recipe" if default is None and entry.name in OF_THE_RECIPE else default
         shown = ",".join(shown) if isinstance(shown, list) else "none" if shown in (None, {}) else shown
         parser.add_argument(
             _flag(entry.name), metavar=entry.metadata["metavar"], help=f"{entry.metadata['help']} (default: {shown})"
@@ -221,7 +228,13 @@ def _names() -> str:
         for entry in fields(method.options_class):
             default = "none" if entry.default is None else entry.default
             lines.append(f"    {name}.{entry.name}: {entry.metadata['help']} (default: {default})")
-    return "\n".join([*lines, f"\ntasks: {', '.join(TASKS)}", f"models: {', '.join(shipped_models())}"])
+    lines += [
+        f"\ntasks: {', '.join(TASKS)}",
+        f"tasks on published data (hub, or --data): {', '.join(DATA_TASKS)}",
+        "your own data: jsonl:FILE with instruction and response, or messages, on every line",
+        f"models that ship: {', '.join(shipped_models())}; any other: a folder, or OWNER/NAME on the hub",
+    ]
+    return "\n".join(lines)
 
 
 def _flag(name: str) -> str:

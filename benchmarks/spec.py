@@ -17,7 +17,23 @@ from benchmarks.choices import choice_label
 from benchmarks.tasks.base import Split
 
 #: Fields that came later, with their defaults: runs that were finished before there was a choice keep their keys.
-_LATER_FIELDS: dict[str, Any] = {"cuda_graphs": False, "dynamics": None, "scored": "test"}
+_LATER_FIELDS: dict[str, Any] = {
+    "cuda_graphs": False,
+    "dynamics": None,
+    "scored": "test",
+    "revision": None,
+    "dtype": "float32",
+    "attention": None,
+    "gradient_checkpointing": False,
+    "trust_remote_code": False,
+    "target_modules": "all-linear",
+    "chat_template": "auto",
+    "max_length": None,
+    "packing": False,
+    "evaluation_batch_size": None,
+}
+#: What the fingerprint of the model and the version of the task stand for, wherever the files lie.
+_PLACES = ("model", "data")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,6 +65,17 @@ class RunSpec:
         cuda_graphs: Whether passes are replayed as CUDA graphs.
         dynamics: Steps from one recorded state of the adapters to the next, or None for no record.
         scored: Split that is scored, "test", or "validation" while tuning.
+        revision: Commit of a model from the hub, or None.
+        dtype: Type of the frozen weights; adapters are float32.
+        attention: Implementation of attention, or None for the model's default.
+        gradient_checkpointing: Whether activations are recomputed in the backward pass.
+        trust_remote_code: Whether code of the model's repository was run.
+        target_modules: Names of the adapted modules with commas between, or "all-linear".
+        chat_template: "auto" or "none".
+        max_length: Tokens of the longest row, or None.
+        packing: Whether several examples share a training row.
+        evaluation_batch_size: Rows at a time in evaluations, or None for what small models can have.
+        data: Where local data lie, or None; `task_version` has the hash of the examples.
     """
 
     method: str
@@ -78,6 +105,17 @@ class RunSpec:
     cuda_graphs: bool = False
     dynamics: int | None = None
     scored: Split = "test"
+    revision: str | None = None
+    dtype: str = "float32"
+    attention: str | None = None
+    gradient_checkpointing: bool = False
+    trust_remote_code: bool = False
+    target_modules: str = "all-linear"
+    chat_template: str = "auto"
+    max_length: int | None = None
+    packing: bool = False
+    evaluation_batch_size: int | None = None
+    data: str | None = None
     software: str = f"bilora {version('bilora')}"
 
     def as_dict(self) -> dict[str, Any]:
@@ -91,9 +129,10 @@ class RunSpec:
 
     @property
     def key(self) -> str:
-        """Readable names, then 12 hex digits of the SHA-256 over everything but the model's name."""
+        """Readable names, then 12 hex digits of the SHA-256 over everything but where model and data lie."""
         content = self.as_dict()
-        del content["model"]  # the fingerprint stands for it, wherever the folder lies
+        for name in _PLACES:
+            del content[name]
         for name, default in _LATER_FIELDS.items():
             if content[name] == default:
                 del content[name]

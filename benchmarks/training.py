@@ -74,7 +74,7 @@ class _TokenMeanTrainer(SharpnessTrainer):
     """Divides the loss of an encoder-decoder by the tokens of all passes of a step, as a decoder does by itself.
 
     2026-11, transformers 5.24: T5 takes `num_items_in_batch` and leaves it aside, so that the passes of a step were
-    added where a mean was meant.
+    added where a mean was meant. Classifiers do so as well; what is counted are their examples.
     """
 
     def compute_loss(
@@ -82,9 +82,11 @@ class _TokenMeanTrainer(SharpnessTrainer):
     ) -> Any:
         labels = inputs.get("labels")
         loss, outputs = super().compute_loss(model, inputs, True, num_items_in_batch=num_items_in_batch)
-        reads_apart = getattr(self.method.model.config, "is_encoder_decoder", False)
-        if labels is not None and reads_apart and num_items_in_batch is not None:
-            logits = outputs["logits"].flatten(0, 1).float()
+        apart = getattr(self.method.model.config, "is_encoder_decoder", False) or (
+            labels is not None and labels.dim() == 1
+        )
+        if labels is not None and apart and num_items_in_batch is not None:
+            logits = outputs["logits"].flatten(0, -2).float()
             loss = cross_entropy(logits, labels.flatten(), reduction="sum") / num_items_in_batch
         return (loss, outputs) if return_outputs else loss
 
@@ -173,21 +175,22 @@ def train(
     method = create_method(spec.method, **spec.options)
     torch.manual_seed(spec.seed)
     multiple = _LENGTHS if spec.cuda_graphs else 1
+    training_rows = architecture.packed(model, train_rows) if spec.packing else list(train_rows)
     collate = architecture.collator(seed=spec.seed, multiple=multiple)
     trainer = _TokenMeanTrainer(
         model if method.trains_all_weights else _with_adapter(spec, model, train_rows, architecture),
         _arguments(spec, folder),
         method=method,
         cuda_graphs=spec.cuda_graphs,
-        train_dataset=list(train_rows),
+        train_dataset=training_rows,
         data_collator=collate,
     )
     count = spec.evaluation_examples
     evaluations = {
-        name: architecture.objective(trainer.model, rows[:count], size=EVALUATION_BATCH)
+        name: architecture.objective(trainer.model, rows[:count], size=spec.evaluation_batch_size or EVALUATION_BATCH)
         for name, rows in (("validation_loss", validation_rows), ("train_eval_loss", train_rows))
     }
-    reference_batch = architecture.collator(seed=spec.seed, multiple=multiple)(train_rows[: spec.micro_batch_size])
+    reference_batch = architecture.collator(seed=spec.seed, multiple=multiple)(training_rows[: spec.micro_batch_size])
     plain_gradient = GraphedBackward(trainer.model) if spec.cuda_graphs else None
     recorder = _Recorder(
         method,
@@ -222,7 +225,9 @@ def train(
 def _with_adapter(spec: RunSpec, model: Any, rows: Sequence[Row], architecture: Architecture) -> Any:
     """Return the model with the adapter of the run's variant, whose start the global seed has fixed."""
     settings: dict[str, Any] = {"alpha": spec.alpha} if VARIANTS[spec.variant].takes_alpha else {}
-    settings |= {"task_type": architecture.task_type, "target_modules": architecture.target_modules}
+    named = spec.target_modules.split(",")
+    targets = architecture.target_modules if named == ["all-linear"] else named
+    settings |= {"task_type": architecture.task_type, "target_modules": targets}
     variant = create_variant(spec.variant, rank=spec.rank, dropout=spec.dropout, **settings)
     if variant.needs_gradients:
         device = next(model.parameters()).device

@@ -33,7 +33,8 @@ def add_peft_auxiliary(model: PeftModel, primary: str, *, rank: int | None) -> N
         primary: Name of that adapter.
         rank: Rank of the auxiliary; None takes the primary's.
     """
-    model.add_adapter(AUXILIARY, _auxiliary_config(model.peft_config[primary], rank=rank))
+    # PEFT's classifiers would give the second adapter a copy of the head, and two heads cannot be active together.
+    PeftModel.add_adapter(model, AUXILIARY, _auxiliary_config(model.peft_config[primary], rank=rank))
     for module in model.modules():
         if isinstance(module, LoraLayer) and AUXILIARY in module.scaling:
             # Whatever ranks, patterns or rsLoRA made of it.

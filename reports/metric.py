@@ -30,6 +30,7 @@ class Loss:
 #: Losses by the kind that a run's row names; runs that were stored before there were kinds have the first.
 LOSSES = {
     "token": Loss(unit="nats", mean="Mean loss per completion token", axis="nats per token"),
+    "example": Loss(unit="nats", mean="Mean cross-entropy per example", axis="nats per example"),
     "denoising": Loss(
         unit="v²", mean="Mean squared error of the predicted velocity, a denoising loss", axis="mean squared error"
     ),

@@ -18,7 +18,8 @@ from transformers import AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM, T5
 from analysis import Objective, ParameterSpace, causal_lm_loss, parameter_space, seq2seq_lm_loss
 from analysis.losses import CrossEntropyLoss
 from benchmarks.encoding import PaddedBatch, encode_all
-from benchmarks.models import load_model, locate_model
+from benchmarks.loading import load_model
+from benchmarks.models import locate_model
 from benchmarks.tasks import TASKS
 
 

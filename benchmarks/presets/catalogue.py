@@ -1,4 +1,4 @@
-"""The presets by name: one file each beside this one, found by its own name and by those of the tables it also serves."""
+"""The presets by name: one file each beside this one, found by its own name and by those of its other tables."""
 
 from __future__ import annotations
 

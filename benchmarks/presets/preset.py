@@ -14,6 +14,7 @@ from benchmarks.errors import UsageError, nearest
 from benchmarks.presets.reading import joined
 from benchmarks.presets.training_data import TRAINING_DATA
 from benchmarks.settings import CompareSettings, read_setting
+from benchmarks.tasks import TASKS
 
 #: Settings of real models that a preset may ask for whether or not this version has them.
 REAL_MODEL_SETTINGS = (
@@ -181,8 +182,9 @@ def _rows(entry: Mapping[str, Any], where: str) -> PublishedRows:
         ) from None
     if rows.measured not in MEASURED:
         raise UsageError(f"--preset: {rows.measured!r} is measured{where}; expected one of {', '.join(MEASURED)}")
-    if rows.run not in TRAINING_DATA:
-        raise UsageError(f"--preset: unknown task {rows.run!r}{where}{nearest(rows.run, TRAINING_DATA)}")
+    known = [*TRAINING_DATA, *TASKS]
+    if rows.run not in known:
+        raise UsageError(f"--preset: unknown task {rows.run!r}{where}{nearest(rows.run, known)}")
     return rows
 
 
@@ -211,6 +213,6 @@ def _sentence(preset: Preset, part: Part) -> str:
     differing = f" Different from the rest: {'; '.join(own)}." if own else ""
     choices = "; ".join(f"{name}: {reason}" for name, reason in preset.our_choice.items())
     return (
-        f"Settings of {', '.join(preset.source)} (arXiv 2508.19564), where no flag overrode them.{differing} What the paper "
-        f"leaves open: {choices}."
+        f"Settings of {', '.join(preset.source)} (arXiv 2508.19564), where no flag overrode them.{differing} What the "
+        f"paper leaves open: {choices}."
     )

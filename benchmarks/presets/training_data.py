@@ -1,8 +1,9 @@
 """The data sets of the paper's experiments: where they are, and how many training examples they have.
 
 The paper counts in epochs and a comparison in steps, so a preset needs the number of examples before any of them is
-here. Numbers are those of the hub's pages; GLUE and SuperGLUE as Wang et al. published them (arXiv 1804.07461,
-1905.00537).
+here. Steps count the published training split whole, also where a task holds some of it out for validation: an epoch
+is then a little longer than one pass. Numbers are those of the hub's pages; GLUE and SuperGLUE as Wang et al. published
+them (arXiv 1804.07461, 1905.00537).
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ TRAINING_DATA: dict[str, TrainingData] = {
     "superglue-rte": TrainingData("aps/super_glue/rte", 2_490),
     "superglue-wic": TrainingData("aps/super_glue/wic", 5_428),
     "metamathqa": TrainingData("meta-math/MetaMathQA", 100_000),
-    "code-feedback": TrainingData("m-a-p/Code-Feedback", 100_000),
+    "code-feedback": TrainingData("m-a-p/CodeFeedback-Filtered-Instruction", 100_000),
     "wizardlm": TrainingData("WizardLMTeam/WizardLM_evol_instruct_70k", 70_000),
     "alpaca-cleaned": TrainingData("yahma/alpaca-cleaned", 51_760),
     "dreambooth-3d-icons": TrainingData("linoyts/3d_icon", 23),

@@ -24,28 +24,53 @@ SPLITS: tuple[Split, ...] = get_args(Split)
 
 
 @dataclass(frozen=True, kw_only=True)
+class Message:
+    """What one side says in a chat; roles are "system", "user" and "assistant"."""
+
+    role: str
+    content: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class Example:
-    """One prompt and the completion that the model is trained to give."""
+    """One prompt and the completion that the model is trained to give.
+
+    Attributes:
+        prompt: As plain text.
+        completion: What follows it.
+        messages: The prompt as a chat, for models with a chat template; `completion` is what the assistant says to it.
+        texts: What is asked about, one text or two, for classifiers, which need no instruction.
+    """
 
     prompt: str
     completion: str
+    messages: tuple[Message, ...] = ()
+    texts: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
-    """Training settings of a task, calibrated with plain LoRA.
+    """Training settings of a task, calibrated with plain LoRA or published.
 
     Attributes:
-        steps: Optimizer steps.
+        steps: Optimizer steps; 0 where `epochs` says it, see `Task.steps`.
         batch_size: Examples per optimizer step (the effective batch).
         learning_rate: Peak learning rate of AdamW, cosine schedule with warm-up.
         max_new_tokens: Tokens generated for an answer before it is cut off.
+        epochs: Times that every training example is met.
+        micro_batch_size: Examples of a forward pass; None takes the batch.
+        max_length: Tokens of a row, longer ones are cut; None cuts nothing.
+        evaluation_batch_size: Rows at a time in evaluations; None takes what small models can have.
     """
 
-    steps: int
+    steps: int = 0
     batch_size: int
     learning_rate: float
     max_new_tokens: int
+    epochs: int = 0
+    micro_batch_size: int | None = None
+    max_length: int | None = None
+    evaluation_batch_size: int | None = None
 
 
 class Task(ABC):
@@ -62,7 +87,20 @@ class Task(ABC):
     base: ClassVar[str] = "pocket-llama"
     #: What its answers are; a model that gives another thing cannot be trained on it.
     medium: ClassVar[Medium] = "text"
+    #: The answers that there are, where a classifier can be asked as well, in the order of its classes.
+    labels: ClassVar[tuple[str, ...]] = ()
+    #: Whether the score is how likely the model finds the right answer, where no rule could judge what it writes.
+    by_likelihood: ClassVar[bool] = False
     recipe: ClassVar[Recipe]
+
+    @property
+    def edition(self) -> str:
+        """The version, and of a task whose examples come from elsewhere their hash; part of a run's key."""
+        return self.version
+
+    def steps(self, batch_size: int) -> int:
+        """Return the optimizer steps of the recipe."""
+        return self.recipe.steps
 
     def refusal(self, *, method: str, variant: str, quantize: str | None) -> str | None:
         """Return why a training method cannot be run on this task, or None where it can (everywhere, by default)."""

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from benchmarks.errors import UsageError, nearest
+from benchmarks.tasks import glue, instruction_sets
 from benchmarks.tasks.base import Task
+from benchmarks.tasks.data_task import DataTask
+from benchmarks.tasks.own_data import PREFIX, own_data
 from benchmarks.tasks.pocket_chat import PocketChat
 from benchmarks.tasks.pocket_code import PocketCode
 from benchmarks.tasks.pocket_icons import PocketIcons
@@ -12,6 +17,7 @@ from benchmarks.tasks.pocket_math import PocketMath
 from benchmarks.tasks.pocket_nlu_acceptability import PocketNluAcceptability
 from benchmarks.tasks.pocket_nlu_paraphrase import PocketNluParaphrase
 
+#: Tasks that ship with their data.
 TASKS: dict[str, type[Task]] = {
     cls.name: cls
     for cls in (
@@ -24,14 +30,27 @@ TASKS: dict[str, type[Task]] = {
         PocketIcons,
     )
 }
+#: Tasks on published data, from the hub or from files.
+DATA_TASKS: dict[str, type[DataTask]] = {cls.name: cls for cls in (*glue.TASKS, *instruction_sets.TASKS)}
 
 
-def create_task(name: str) -> Task:
-    """Create a task by name.
+def create_task(name: str, *, data: Path | None = None) -> Task:
+    """Create a task by name; nothing is read yet.
+
+    Args:
+        name: Name of a task, or `jsonl:FILE`.
+        data: Where the local data of a task on published data lie, or the file of `jsonl:FILE` by the task's name.
 
     Raises:
         UsageError: If there is no task of that name; names the nearest one.
     """
-    if name not in TASKS:
-        raise UsageError(f"--tasks: unknown task {name!r}{nearest(name, TASKS)}; known: {', '.join(TASKS)}")
-    return TASKS[name]()
+    if name.startswith(PREFIX):
+        return own_data(Path(name.removeprefix(PREFIX)).expanduser())
+    if name in TASKS:
+        return TASKS[name]()
+    if name in DATA_TASKS:
+        return DATA_TASKS[name](data)
+    if data is not None and name.startswith("jsonl-"):
+        return own_data(data)
+    known = [*TASKS, *DATA_TASKS]
+    raise UsageError(f"--tasks: unknown task {name!r}{nearest(name, known)}; known: {', '.join(known)}, {PREFIX}FILE")

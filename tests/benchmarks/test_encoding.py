@@ -1,13 +1,26 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
+import pytest
 import torch
 
-from benchmarks.encoding import IGNORED_LABEL, PaddedBatch, batches, encode, encode_all, encode_prompt, encode_turns
-from benchmarks.models import load_model, locate_model
-from benchmarks.tasks import Example, create_task
+from benchmarks.encoding import (
+    IGNORED_LABEL,
+    PaddedBatch,
+    batches,
+    encode,
+    encode_all,
+    encode_prompt,
+    encode_prompts,
+    encode_turns,
+)
+from benchmarks.loading import load_model
+from benchmarks.models import locate_model
+from benchmarks.tasks import SPLITS, TASKS, Example, Message, create_task
 from tests.models import byte_tokenizer, save_tiny_t5
+from tests.real_data import chat_tokenizer
 
 
 def test_only_the_completion_and_its_end_are_scored() -> None:
@@ -93,3 +106,69 @@ def test_inputs_and_labels_are_padded_each_to_its_own_length() -> None:
     assert batch["input_ids"].tolist() == [[1, 2, 3], [5, 9, 9]]
     assert batch["attention_mask"].tolist() == [[1, 1, 1], [1, 0, 0]]
     assert batch["labels"].tolist() == [[4, IGNORED_LABEL], [6, 7]]
+
+
+def test_a_chat_is_masked_up_to_the_answer_and_ends_with_the_templates_mark() -> None:
+    """By hand: the template's text up to the assistant's turn is ignored, what follows is scored to its end mark."""
+    tokenizer = chat_tokenizer()
+    example = Example(prompt="plain", completion="Seven.", messages=(Message(role="user", content="How many?"),))
+    row = encode_all([example], tokenizer, chat=True)[0]
+    asked = "<s><|im_start|>user\nHow many?<|im_end|>\n<|im_start|>assistant\n"
+    assert tokenizer.decode(row["input_ids"]) == f"{asked}Seven.<|im_end|>"
+    masked = len(tokenizer(asked, add_special_tokens=False)["input_ids"])
+    assert row["labels"][:masked] == [IGNORED_LABEL] * masked
+    assert row["labels"][masked:] == row["input_ids"][masked:]
+    assert tokenizer.decode(row["labels"][masked:]) == "Seven.<|im_end|>"
+    assert encode_prompts([example], tokenizer, chat=True) == [row["input_ids"][:masked]]
+    # Examples without messages, and all of them without the template, are plain text.
+    assert encode_all([example], tokenizer) == encode_all([replace(example, messages=())], tokenizer, chat=True)
+
+
+def test_a_bare_word_is_set_apart_from_the_prompt_of_a_decoder_alone() -> None:
+    tokenizer = byte_tokenizer()
+    texts = [("cola sentence: S.", "acceptable"), ("Q\n", "A"), ("Q:", " A")]
+    examples = [Example(prompt=prompt, completion=completion) for prompt, completion in texts]
+    found = [tokenizer.decode(row["input_ids"]) for row in encode_all(examples, tokenizer)]
+    assert found == ["cola sentence: S. acceptable<eos>", "Q\nA<eos>", "Q: A<eos>"]
+    row = encode(examples[0], tokenizer, encoder_decoder=True)
+    assert tokenizer.decode(row["labels"]) == "acceptable<eos>"
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_shipped_tasks_need_no_space_so_that_their_runs_are_what_they_were(name: str) -> None:
+    task = create_task(name)
+    for split in SPLITS:
+        for example in task.examples(split):
+            for turn in task.turns(example):
+                assert task.medium == "picture" or turn.prompt[-1].isspace() or turn.completion[0].isspace()
+
+
+@pytest.mark.parametrize(
+    ("prompt", "answer", "kept"),
+    [
+        ("abcde", "12", ("abcde\n", "12<eos>")),  # nine tokens with the line break and the end: fits
+        ("abcdef", "12", ("bcdef\n", "12<eos>")),  # all of an answer that needs less than half
+        ("abcdef", "123456", ("cdef\n", "1234")),  # half of nine, rounded down, to an answer that needs more
+        ("ab", "12345678", ("ab\n", "123456")),  # what a short prompt leaves
+    ],
+)
+def test_rows_are_cut_where_least_is_lost(prompt: str, answer: str, kept: tuple[str, str]) -> None:
+    tokenizer = byte_tokenizer()
+    row = encode_all([Example(prompt=f"{prompt}\n", completion=answer)], tokenizer, max_length=9)[0]
+    assert len(row["input_ids"]) <= 9
+    scored = [token for token in row["labels"] if token != IGNORED_LABEL]
+    asked = tokenizer.decode(row["input_ids"][: len(row["input_ids"]) - len(scored)])
+    assert (asked, tokenizer.decode(scored)) == kept
+
+
+def test_a_cut_prompt_keeps_its_start_and_what_an_encoder_reads_its_end(tmp_path: Path) -> None:
+    _, tokenizer = load_model(locate_model("pocket-llama"), device=torch.device("cpu"))
+    example = Example(prompt="one two three four five six seven eight\n", completion="nine")
+    row = encode_all([example], tokenizer, max_length=6)[0]
+    assert row["input_ids"][0] == tokenizer.bos_token_id
+    assert len(row["input_ids"]) == 6
+    assert encode_prompts([example], tokenizer, max_length=4)[0][0] == tokenizer.bos_token_id
+    _, tokenizer = load_model(save_tiny_t5(tmp_path), device=torch.device("cpu"))
+    row = encode_all([example], tokenizer, encoder_decoder=True, max_length=6)[0]
+    assert tokenizer.decode(row["input_ids"]) == "one t<eos>"
+    assert tokenizer.decode(row["labels"]) == "nine<eos>"

@@ -8,7 +8,8 @@ import torch
 from benchmarks.diffusion.architecture import TextToImage
 from benchmarks.errors import UsageError
 from benchmarks.language import LanguageModel
-from benchmarks.models import fingerprint, load_model, locate_model, medium_of, open_model, shipped_models
+from benchmarks.loading import load_model, open_model
+from benchmarks.models import fingerprint, locate_model, medium_of, shipped_models
 from tests.models import save_tiny_model
 from tests.tiny_pictures import save_tiny_text_to_image
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from benchmarks.models import load_model
+from benchmarks.loading import load_model
 from benchmarks.scoring import generate, score_examples
 from benchmarks.tasks import Example, Recipe, Task
 from tests.models import save_tiny_model, save_tiny_t5

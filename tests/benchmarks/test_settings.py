@@ -6,7 +6,12 @@ from pathlib import Path
 import pytest
 
 from benchmarks.errors import UsageError
-from benchmarks.settings import CompareSettings, read_settings, to_yaml
+from benchmarks.settings import CompareSettings, read_given, to_yaml
+
+
+def read_settings(arguments: list[str]) -> tuple[CompareSettings, bool]:
+    given = read_given(arguments)
+    return CompareSettings(**given.values), given.print_config
 
 
 def test_flags_override_the_file_and_the_file_the_defaults(tmp_path: Path) -> None:

@@ -45,19 +45,20 @@ def changed(value: Any) -> Any:
     return 7 if value is None else value + 1
 
 
-@pytest.mark.parametrize("name", [f.name for f in fields(RunSpec) if f.name != "model"])
+@pytest.mark.parametrize("name", [f.name for f in fields(RunSpec) if f.name not in ("model", "data")])
 def test_every_field_changes_the_key(name: str) -> None:
     assert replace(SPEC, **{name: changed(getattr(SPEC, name))}).key != SPEC.key
 
 
-def test_the_place_of_the_model_and_the_order_of_options_do_not() -> None:
-    assert replace(SPEC, model="/elsewhere/pocket-llama").key == SPEC.key
+def test_the_place_of_model_and_data_and_the_order_of_options_do_not() -> None:
+    assert replace(SPEC, model="/elsewhere/pocket-llama", data="/elsewhere").key == SPEC.key
     assert replace(SPEC, options={"clip": "global", "rho": 0.05}).key == SPEC.key
 
 
 def test_keys_from_before_there_were_later_fields_are_kept() -> None:
-    later = ("cuda_graphs", "dynamics", "scored")
-    content = {name: value for name, value in SPEC.as_dict().items() if name not in ("model", *later)}
+    later = ("cuda_graphs", "dynamics", "scored", "revision", "dtype", "attention", "gradient_checkpointing")
+    later += ("trust_remote_code", "target_modules", "chat_template", "max_length", "packing", "evaluation_batch_size")
+    content = {name: value for name, value in SPEC.as_dict().items() if name not in ("model", "data", *later)}
     digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
     assert SPEC.key.endswith(digest[:12])
 

@@ -11,13 +11,14 @@ import torch
 from peft import PeftModel
 from safetensors.torch import load_file
 from torch import nn
+from transformers import LlamaConfig, LlamaForSequenceClassification
 
 from bilora import attach
 from bilora.adapters import AdapterPair, LoraFactors, lora_factors
 from bilora.auxiliary import AUXILIARY, add_hooked_auxiliary
 from bilora.variants import variant_names
 from tests.driving import train
-from tests.tiny import as_batch, examples, tiny_llama
+from tests.tiny import as_batch, examples, lora_config, tiny_llama
 from tests.variants import logits, stirred, with_variant
 
 HOOKED = ["hira", "delora"]
@@ -171,3 +172,16 @@ def test_set_by_the_method_it_gets_no_gradient() -> None:
             pass
         assert not any(p.requires_grad for f in pair.auxiliary for p in (f.A, f.B))
         assert all(p.requires_grad for f in pair.primary for p in (f.A, f.B))
+
+
+def test_a_classifier_keeps_one_head_which_the_primary_trains(tmp_path: Path) -> None:
+    """PEFT gives every adapter of a classifier a head of its own; the auxiliary has none."""
+    torch.manual_seed(0)
+    shape = {"hidden_size": 16, "intermediate_size": 24, "num_hidden_layers": 1, "num_attention_heads": 2}
+    base = LlamaForSequenceClassification(LlamaConfig(vocab_size=32, pad_token_id=0, num_labels=3, **shape))
+    model, method = attach(base, lora_config(task_type="SEQ_CLS"), method="bilora")
+    heads = [name for name, _ in model.named_parameters() if "score.modules_to_save" in name]
+    assert heads == ["base_model.model.score.modules_to_save.default.weight"]
+    assert model.get_parameter(heads[0]).requires_grad
+    method.export(tmp_path)
+    assert any("score" in name for name in load_file(tmp_path / "adapter_model.safetensors"))

@@ -12,10 +12,10 @@ ROWS = {"table": "A2", "model": "T5-base", "task": "cola", "run": "glue-cola", "
 
 def test_parts_stand_on_the_settings_of_all() -> None:
     parts = {"a": {"settings": {"rank": 4}, "names": {"bilora": "bilora(r=4)"}}, "b": {}}
-    preset = make_preset("p", {"settings": {"rank": 8, "dtype": "bfloat16", "epochs": 3}, "parts": parts})
+    preset = make_preset("p", {"settings": {"rank": 8, "score": ["gsm8k"], "epochs": 3}, "parts": parts})
     assert [(part.name, part.values["rank"], dict(part.real)) for part in preset.parts] == [
-        ("a", 4, {"dtype": "bfloat16"}),
-        ("b", 8, {"dtype": "bfloat16"}),
+        ("a", 4, {"score": ["gsm8k"]}),
+        ("b", 8, {"score": ["gsm8k"]}),
     ]
     assert preset.parts[0].names == {"bilora": "bilora(r=4)"}
     assert [case.epochs for case in preset.parts[1].cases] == [3]
@@ -30,7 +30,10 @@ def test_parts_stand_on_the_settings_of_all() -> None:
         ({"cases": [{"tasks": ["a"], "rank": 4}]}, "a case in preset p sets 'rank'"),
         ({"cases": [{"seeds": "many"}]}, "--seeds: found 'many' in preset p"),
         ({"published": [ROWS | {"measured": "luck"}]}, "'luck' is measured in preset p; expected one of score"),
-        ({"published": [ROWS | {"run": "glue-kola"}]}, "unknown task 'glue-kola' in preset p, did you mean 'glue-cola'?"),
+        (
+            {"published": [ROWS | {"run": "glue-kola"}]},
+            "unknown task 'glue-kola' in preset p, did you mean 'glue-cola'?",
+        ),
         ({"published": [ROWS | {"tabel": "1"}]}, "expected table, model, task, run, measured, metric"),
     ],
 )

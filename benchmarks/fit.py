@@ -1,0 +1,128 @@
+"""Whether model, tasks and settings fit together: what can be known from configurations, before anything is loaded."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import AutoModelForSequenceClassification
+
+from benchmarks.choices import MethodChoice
+from benchmarks.errors import UsageError, nearest
+from benchmarks.language import language_kind
+from benchmarks.loading import is_classifier, read_config
+from benchmarks.models import medium_of
+from benchmarks.settings import CompareSettings
+from benchmarks.tasks import Task
+from bilora.methods import METHODS
+
+_OF_LANGUAGE_MODELS = ("dtype", "attention", "gradient_checkpointing", "packing", "max_length")
+
+
+def check_fit(
+    settings: CompareSettings,
+    pairs: Sequence[tuple[Task, str]],
+    folders: Mapping[str, Path],
+    choices: Sequence[MethodChoice],
+) -> None:
+    """Refuse what cannot be trained together.
+
+    Args:
+        settings: The settings.
+        pairs: Every task with the name of its model.
+        folders: Where the models lie.
+        choices: The methods.
+
+    Raises:
+        UsageError: At the first pair that does not fit.
+    """
+    _check_media(settings, pairs, folders)
+    _check_settings(settings, choices)
+    for task, model in pairs:
+        if medium_of(folders[model]) == "text":
+            config = read_config(folders[model], trust_remote_code=settings.trust_remote_code)
+            _check_kind(settings, task, model, config)
+    if settings.target_modules != ("all-linear",):
+        for folder in folders.values():
+            _check_targets(settings, folder)
+
+
+def _check_media(settings: CompareSettings, pairs: Sequence[tuple[Task, str]], folders: Mapping[str, Path]) -> None:
+    for task, model in pairs:
+        medium = medium_of(folders[model])
+        if medium != task.medium:
+            raise UsageError(
+                f"--model: {model} answers with a {medium}, and {task.name} asks for a {task.medium}; its own base is "
+                f"{task.base}"
+            )
+        if medium == "picture":
+            defaults = CompareSettings()
+            changed = [name for name in _OF_LANGUAGE_MODELS if getattr(settings, name) != getattr(defaults, name)]
+            if changed:
+                flag = "--" + changed[0].replace("_", "-")
+                raise UsageError(f"{flag}: is for language models, and {model} is a text-to-image model; leave it off")
+
+
+def _check_settings(settings: CompareSettings, choices: Sequence[MethodChoice]) -> None:
+    if settings.attention == "flash_attention_2":
+        if find_spec("flash_attn") is None:
+            raise UsageError(
+                "--attention: flash_attention_2 needs the package flash-attn, which is not installed; sdpa and eager "
+                "need none"
+            )
+        if settings.dtype == "float32":
+            raise UsageError("--attention: flash_attention_2 computes in 16 bits; add --dtype bfloat16")
+        if settings.measure:
+            raise UsageError(
+                "--attention: flash_attention_2 has no second derivatives, which curvature needs; add --measure false, "
+                "and measure the saved adapters later with python -m analysis.measure"
+            )
+    whole = [choice.label for choice in choices if METHODS[choice.method].trains_all_weights]
+    if settings.dtype == "float16" and whole:
+        raise UsageError(
+            f"--dtype: {whole[0]} trains the weights themselves, and float16 loses its updates; take float32 or "
+            "bfloat16"
+        )
+    if settings.gradient_checkpointing and settings.cuda_graphs:
+        raise UsageError("--gradient-checkpointing: cannot be recorded in CUDA graphs; leave one of the two off")
+    if settings.packing and settings.steps is None:
+        raise UsageError(
+            "--packing: how many rows are left is known only once everything is tokenised, so epochs cannot be counted "
+            "before; add --steps"
+        )
+    if settings.packing and settings.cuda_graphs:
+        raise UsageError("--packing: where examples end changes from step to step, which CUDA graphs cannot follow")
+
+
+def _check_kind(settings: CompareSettings, task: Task, model: str, config: Any) -> None:
+    if is_classifier(config):
+        if not task.labels:
+            raise UsageError(
+                f"--model: {model} is a classifier, and {task.name} asks for a text; choose a task with labels "
+                "(glue-..., superglue-...) or a model that writes"
+            )
+        if settings.packing:
+            raise UsageError(f"--packing: is for decoders, and {model} is a classifier; leave it off")
+    elif settings.packing and config.is_encoder_decoder:
+        raise UsageError(f"--packing: is for decoders, and {model} is an encoder-decoder; leave it off")
+    if settings.packing and (settings.max_length or task.recipe.max_length) is None:
+        raise UsageError(f"--packing: {task.name} has no length of its own; add --max-length")
+
+
+def _check_targets(settings: CompareSettings, folder: Path) -> None:
+    """Look the names up in the model's skeleton, which has no weights."""
+    config = read_config(folder, trust_remote_code=settings.trust_remote_code)
+    kind: Any = AutoModelForSequenceClassification if is_classifier(config) else language_kind(config).model_class
+    with torch.device("meta"):
+        model = kind.from_config(config, trust_remote_code=settings.trust_remote_code)
+    linear = [name for name, module in model.named_modules() if isinstance(module, torch.nn.Linear)]
+    for wanted in settings.target_modules:
+        if not any(name == wanted or name.endswith(f".{wanted}") for name in linear):
+            leaves = list(dict.fromkeys(name.rsplit(".", 1)[-1] for name in linear))
+            raise UsageError(
+                f"--target-modules: {wanted!r} is no linear layer of {folder.name}{nearest(wanted, leaves)}; "
+                f"it has {', '.join(leaves)}, or all-linear"
+            )

@@ -1,0 +1,157 @@
+"""Opens a model from its folder, of whatever kind, with what reads its inputs.
+
+Weights go straight to the run's device: methods keep the factors of all layers on one. Adapters and their optimizer are
+float32 whatever the type of the frozen weights.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import AutoConfig, AutoModelForSequenceClassification, AutoTokenizer
+
+from benchmarks.architecture import Architecture
+from benchmarks.classification import SequenceClassifier
+from benchmarks.errors import UsageError
+from benchmarks.language import LanguageModel, language_kind
+from benchmarks.models import medium_of
+from benchmarks.spec import RunSpec
+from bilora.quantised import load_nf4
+
+_CLASSIFIERS = ("ForSequenceClassification", "ForMaskedLM")
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoadOptions:
+    """How a model is opened; the fields are those of `RunSpec`.
+
+    Attributes:
+        labels: Number of classes, for a classifier.
+        seed: Of a classifier's head where the checkpoint has none.
+    """
+
+    quantize: str | None = None
+    dtype: str = "float32"
+    attention: str | None = None
+    gradient_checkpointing: bool = False
+    trust_remote_code: bool = False
+    chat_template: str = "auto"
+    max_length: int | None = None
+    evaluation_batch_size: int | None = None
+    labels: int = 0
+    seed: int = 0
+
+
+def load_options(spec: RunSpec, *, labels: int) -> LoadOptions:
+    """Return what a run says about its model."""
+    return LoadOptions(
+        quantize=spec.quantize,
+        dtype=spec.dtype,
+        attention=spec.attention,
+        gradient_checkpointing=spec.gradient_checkpointing,
+        trust_remote_code=spec.trust_remote_code,
+        chat_template=spec.chat_template,
+        max_length=spec.max_length,
+        evaluation_batch_size=spec.evaluation_batch_size,
+        labels=labels,
+        seed=spec.seed,
+    )
+
+
+def is_classifier(config: Any) -> bool:
+    """Return whether a configuration is a classifier's, or of an encoder alone, which becomes one."""
+    return any(name.endswith(_CLASSIFIERS) for name in config.architectures or ())
+
+
+def read_config(folder: Path, *, trust_remote_code: bool = False) -> Any:
+    """Return the configuration in a model folder."""
+    return AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=trust_remote_code)
+
+
+def open_model(folder: Path, *, device: torch.device, options: LoadOptions | None = None) -> tuple[Any, Architecture]:
+    """Load a model of any kind, with what reads its inputs.
+
+    Args:
+        folder: Folder of the model.
+        device: Where it goes.
+        options: How; text-to-image models are fp32 as they come.
+
+    Raises:
+        UsageError: If the folder cannot be read as what it looks like.
+    """
+    options = LoadOptions() if options is None else options
+    if medium_of(folder) == "text":
+        model, tokenizer = load_model(folder, device=device, options=options)
+        if options.gradient_checkpointing:
+            _checkpoint(model)
+        rows = {"max_length": options.max_length, "batch_size": options.evaluation_batch_size}
+        if is_classifier(model.config):
+            return model, SequenceClassifier(tokenizer, **rows)
+        chat = options.chat_template == "auto" and bool(tokenizer.chat_template)
+        return model, LanguageModel(model.config, tokenizer, chat=chat, **rows)
+    # diffusers is an extra.
+    from benchmarks.diffusion.architecture import TextToImage
+    from benchmarks.diffusion.folder import load_base
+
+    try:
+        unet, encode = load_base(folder, device=device)
+    except (OSError, ValueError, KeyError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise UsageError(f"--model: {folder} cannot be loaded as a text-to-image model: {reason}") from None
+    return unet, TextToImage(unet.config, encode)
+
+
+def load_model(folder: Path, *, device: torch.device, options: LoadOptions | None = None) -> tuple[Any, Any]:
+    """Load a decoder, an encoder-decoder or a classifier and its tokenizer from a folder; fp32 unless asked otherwise.
+
+    Args:
+        folder: Folder of the model.
+        device: Where it goes.
+        options: How.
+
+    Raises:
+        UsageError: If the folder cannot be read as such a model.
+    """
+    options = LoadOptions() if options is None else options
+    given = {"local_files_only": True, "trust_remote_code": options.trust_remote_code}
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(folder, **given)
+        if tokenizer.pad_token_id is None:
+            tokenizer.pad_token = tokenizer.eos_token
+        config = read_config(folder, trust_remote_code=options.trust_remote_code)
+        model = _load(folder, config, device, options, given)
+    except (OSError, ValueError, KeyError, ImportError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise UsageError(f"--model: {folder} cannot be loaded as a language model: {reason}") from None
+    if is_classifier(config):
+        # A decoder that classifies looks for its last token, which padding follows.
+        model.config.pad_token_id = tokenizer.pad_token_id
+    return model, tokenizer
+
+
+def _load(folder: Path, config: Any, device: torch.device, options: LoadOptions, given: dict[str, Any]) -> Any:
+    dtype: Any = options.dtype if options.dtype == "auto" else getattr(torch, options.dtype)
+    given = {**given, "dtype": dtype, "use_safetensors": True}
+    if options.attention is not None:
+        given["attn_implementation"] = options.attention
+    if is_classifier(config):
+        model_class: Any = AutoModelForSequenceClassification
+        given |= {"num_labels": options.labels, "ignore_mismatched_sizes": True} if options.labels else {}
+        torch.manual_seed(options.seed)
+    else:
+        model_class = language_kind(config).model_class
+    if options.quantize is None:
+        if device.type == "cpu":
+            return model_class.from_pretrained(folder, **given).to(device)
+        return model_class.from_pretrained(folder, device_map={"": device}, **given)
+    compute = torch.float32 if dtype == "auto" else dtype
+    return load_nf4(folder, compute_dtype=compute, model_class=model_class, device_map={"": device}, **given)
+
+
+def _checkpoint(model: Any) -> None:
+    # transformers 6 will know the first name alone.
+    enable = getattr(model, "activation_checkpointing_enable", None) or model.gradient_checkpointing_enable
+    enable({"use_reentrant": False})
