@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -63,8 +64,13 @@ def locate_model(name: str) -> Path:
 
 def fingerprint(folder: Path) -> str:
     """Return a hash of the configuration, tokenizer and weights in a model folder (16 hex digits)."""
+    return fingerprint_of(sorted(p for p in folder.iterdir() if p.suffix in {".json", ".safetensors"}))
+
+
+def fingerprint_of(paths: Sequence[Path]) -> str:
+    """Return a hash of files, by name and content (16 hex digits)."""
     digest = hashlib.sha256()
-    for path in sorted(p for p in folder.iterdir() if p.suffix in {".json", ".safetensors"}):
+    for path in paths:
         size = path.stat().st_size
         digest.update(f"{path.name}:{size}:".encode())
         with path.open("rb") as file:
