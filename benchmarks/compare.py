@@ -20,6 +20,7 @@ from benchmarks.choices import label_of
 from benchmarks.conventions import conventions
 from benchmarks.environment import Quiet, environment
 from benchmarks.errors import UsageError
+from benchmarks.harness.comparison import plan_scoring, score_runs
 from benchmarks.plan import plan_runs
 from benchmarks.progress import ComparisonProgress
 from benchmarks.run import RunFailed, execute
@@ -45,6 +46,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         specs, model_folders = plan_runs(settings)
         store = RunStore(settings.out)
         store.check_writable()
+        harness_tasks = plan_scoring(settings)
         store.create()
     except UsageError as error:
         print(f"error: {error}", file=sys.stderr)
@@ -55,6 +57,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     describe(settings, specs, store=store, command=command)
     try:
         failures = run_all(specs, model_folders=model_folders, store=store, console=console)
+        failures += score_runs(harness_tasks, specs, model_folders=model_folders, store=store, console=console)
     except KeyboardInterrupt:
         print("interrupted; finished runs are kept, the same command goes on from here", file=sys.stderr)
         return EXIT_INTERRUPTED

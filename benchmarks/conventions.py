@@ -40,6 +40,13 @@ def conventions(settings: CompareSettings) -> dict[str, str]:
             "dialogue's score is the mean over its turns. Training, losses and sharpness have the reference answers in "
             "the prompt, and every turn is an example of its own."
         )
+    if settings.score:
+        sentences["lm-eval"] = (
+            f"The adapters were scored by the lm-evaluation-harness on {', '.join(settings.score)}, auxiliary off, in "
+            "float32. A column holds the first metric that a task lists, by its first filter; all of them, with their "
+            "standard errors over examples, are in scores.csv."
+            + (f" Only the first {settings.score_limit} examples of each task." if settings.score_limit else "")
+        )
     if not settings.measure:
         for name in ("Radius of measurement", "Spaces", "Gauge"):
             del sentences[name]

@@ -4,7 +4,7 @@ A kill at any moment leaves finished runs whole and at most one unfinished folde
 the next command removes. Files that describe a whole comparison are replaced by rename as well.
 
     OUT/comparison.json   the last comparison: methods, tasks, seeds, run keys, conventions, environment
-    OUT/runs/KEY/         run.json, history.json, examples.json, measurement.json, adapter/
+    OUT/runs/KEY/         run.json, history.json, examples.json, measurement.json, adapter/; lm-eval.json if asked for
     OUT/failed/KEY.json   why a run of the last comparison failed
     OUT/results.csv, OUT/results.parquet
 """
@@ -25,6 +25,7 @@ import pandas as pd
 
 from benchmarks.errors import UsageError
 from benchmarks.spec import RunSpec
+from reports.harness import SIDE_FILE, harness_columns
 
 SCHEMA = 1
 _UNFINISHED = ".unfinished-"
@@ -128,7 +129,8 @@ class RunStore(FolderStore):
     def row(self, key: str) -> dict[str, Any]:
         """Return the flat record of a finished run, the row of results.csv."""
         row: dict[str, Any] = json.loads((self.runs / key / "run.json").read_text())["row"]
-        return row
+        scores = self.runs / key / SIDE_FILE
+        return row | harness_columns(json.loads(scores.read_text())) if scores.is_file() else row
 
     def write_results(self, keys: Sequence[str]) -> pd.DataFrame:
         """Write results.csv and results.parquet from the finished runs among `keys`; one row each."""

@@ -14,6 +14,7 @@ from functools import partial
 import numpy as np
 
 from reports.fields import number
+from reports.harness import harness_names
 from reports.metric import Metric, read_metric
 from reports.runs import Run
 from reports.set_scores import Answered, MetricError, SetMetric, metric_of
@@ -53,10 +54,12 @@ class ComparisonRow:
     seeds: tuple[int, ...]
     score_interval: Interval | None
     difference: PairedDifference | None
-    #: Field of `AVERAGED`, or `relative_cost` -> its estimate; absent where there is none.
+    #: Field of `AVERAGED` or `harness`, or `relative_cost` -> its estimate; absent where there is none.
     values: Mapping[str, Estimate]
     #: Field, `score_interval` or `difference` -> why it is not there.
     reasons: Mapping[str, str]
+    #: Columns with scores of the lm-evaluation-harness, the same in all rows of a task.
+    harness: tuple[str, ...] = ()
 
 
 def build_comparison(store: Store, task: str) -> tuple[ComparisonRow, ...]:
@@ -70,7 +73,8 @@ def _row(store: Store, task: str, method: str, baseline: tuple[Run, ...]) -> Com
     is_baseline = method == store.baseline
     values: dict[str, Estimate] = {}
     reasons: dict[str, str] = {}
-    for name in AVERAGED:
+    harness = harness_names(run.row for run in store.runs if run.task == task)
+    for name in (*AVERAGED, *harness):
         _average(name, runs, partial(_stored, name), values, reasons)
     if is_baseline:
         reasons["difference"] = "this is the baseline"
@@ -87,7 +91,7 @@ def _row(store: Store, task: str, method: str, baseline: tuple[Run, ...]) -> Com
     difference = None if is_baseline else _difference(runs, baseline, reasons)
     if not runs:
         why = store.why_no_run(task, method)
-        reasons = dict.fromkeys((*AVERAGED, "relative_cost", "score_interval", "difference"), why)
+        reasons = dict.fromkeys((*AVERAGED, *harness, "relative_cost", "score_interval", "difference"), why)
     elif not baseline:
         why = f"the baseline {store.baseline} has no finished run: {store.why_no_run(task, store.baseline)}"
         reasons.update((name, why) for name in ("relative_cost", "difference") if name in reasons)
@@ -101,6 +105,7 @@ def _row(store: Store, task: str, method: str, baseline: tuple[Run, ...]) -> Com
         difference=difference,
         values=values,
         reasons=reasons,
+        harness=harness,
     )
 
 

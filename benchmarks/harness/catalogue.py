@@ -93,9 +93,9 @@ class Catalogue:
             raise UsageError(f"{self._flag}: {error}") from error.__cause__
 
     def _find(self) -> Any:
-        from lm_eval.tasks import TaskManager
-
         with quiet():
+            from lm_eval.tasks import TaskManager
+
             included = set(TaskManager(include_path=list(self._own), include_defaults=False).all_tasks)
             # A user's own task of that name comes first.
             self._pocket = [name for name in self.names if name in TASKS and name not in included]

@@ -36,7 +36,7 @@ class SandboxedCodeEval:
         predictions: Sequence[Sequence[str]],
         k: Sequence[int] = (1, 10, 100),
         timeout: float = TIMEOUT,
-        **_: Any,
+        **unused: Any,
     ) -> tuple[dict[str, float], dict[int, list[tuple[int, dict[str, Any]]]]]:
         """Run every candidate with its tests.
 
@@ -55,11 +55,16 @@ class SandboxedCodeEval:
             for number, candidate in enumerate(candidates)
         ]
         with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
-            outcomes = list(pool.map(lambda job: run_tests(job[2], seconds=timeout), jobs))
+            reasons = list(pool.map(lambda job: run_tests(job[2], seconds=timeout), jobs))
         results: dict[int, list[tuple[int, dict[str, Any]]]] = defaultdict(list)
-        for (problem, number, _), reason in zip(jobs, outcomes, strict=True):
+        for (problem, number, _), reason in zip(jobs, reasons, strict=True):
             result = "passed" if reason is None else f"failed: {reason}"
-            record = {"task_id": problem, "passed": reason is None, "result": result, "completion_id": number}
+            record: dict[str, Any] = {
+                "task_id": problem,
+                "passed": reason is None,
+                "result": result,
+                "completion_id": number,
+            }
             results[problem].append((number, record))
         counts = [(len(found), sum(bool(record["passed"]) for _, record in found)) for found in results.values()]
         scores = {

@@ -67,8 +67,8 @@ def evaluate(
         chat_template: Whether prompts go through the tokenizer's chat template.
         on_progress: Called with the finished share.
     """
-    from lm_eval import evaluator
-
+    with quiet():
+        from lm_eval import evaluator
     _seed()
     for task in loaded["tasks"].values():
         own = task.get_config("num_fewshot")
