@@ -127,6 +127,13 @@ def _language_model(model: Any, tokenizer: Any, batch_size: int | str, on_progre
             self.set_cache_hook(Counting(len(requests)))
             return super().loglikelihood_rolling(requests, disable_tqdm=True)
 
+        def _model_generate(self, context: Any, max_length: int, stop: Any, **options: Any) -> Any:
+            # 2026-11, lm_eval 0.4.13: an encoder-decoder, whose output holds no question, was let write as many tokens
+            # more as its question has. Its output begins with a start token instead.
+            if self.backend == "seq2seq":
+                max_length += 1 - context.shape[1]
+            return super()._model_generate(context, max_length, stop, **options)
+
     return Model(pretrained=model, tokenizer=tokenizer, batch_size=batch_size)
 
 
