@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -74,4 +75,5 @@ class HarnessTask:
             on_progress=on_progress,
         )
         write_samples(folder / "samples", found.samples)
-        return {"batch_size": self._options.batch_size, "tasks": found.tasks}
+        libraries = {name: version(name) for name in ("lm_eval", "datasets")}
+        return {"batch_size": self._options.batch_size, "tasks": found.tasks, "environment": libraries}

@@ -168,7 +168,8 @@ def _take(job: Job, index: int, model: Any, tokenizer: Any, store: ScoreStore, p
                 on_progress=lambda share: progress.show(index, share, label),
             )
             record = {"schema": SCHEMA, "key": job.spec.key, "spec": asdict(job.spec)} | found
-            record |= {"environment": environment(torch.device(job.spec.device))}
+            libraries = found.get("environment", {})
+            record |= {"environment": environment(torch.device(job.spec.device)) | libraries}
             write_json(folder / RECORD, record | {"started": started, "finished": now()})
     except Exception as error:
         _note_failure(job.spec, store, error)

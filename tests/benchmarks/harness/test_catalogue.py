@@ -90,7 +90,9 @@ def test_code_needs_the_flag_and_the_sandbox(tmp_path: Path) -> None:
     found = Catalogue(["own-code"], include=[folder], pocket_folder=tmp_path)
     with pytest.raises(UsageError, match="own-code runs what the model writes .* say --confirm-run-unsafe-code"):
         found.load("own-code", unsafe=False)
-    with pytest.raises(UsageError, match="by functions of its own, outside any sandbox; only tasks that use the metric"):
+    with pytest.raises(
+        UsageError, match="by functions of its own, outside any sandbox; only tasks that use the metric"
+    ):
         found.load("own-code", unsafe=True)
     before = found.identity("own-code")
     (folder / "metric.py").write_text("def judge(doc, results):\n    return {'acc': 1}\n")

@@ -5,12 +5,15 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import evaluate
+import lm_eval.tasks
 import pytest
 
 from benchmarks.errors import UsageError
 from benchmarks.harness import code_eval
 from benchmarks.harness.code_eval import SandboxedCodeEval, pass_at_k, run_tests, runs_in_the_sandbox, sandboxed
 from benchmarks.sandbox import SandboxError, check_isolation
+from tests.benchmarks.harness.prepared import judged_by_the_harness
+from tests.benchmarks.harness.yaml_tasks import save_yaml_task
 
 TESTS = "assert add(2, 3) == 5"
 RIGHT, WRONG = "def add(a, b):\n    return a + b", "def add(a, b):\n    return a * b"
@@ -106,3 +109,23 @@ def test_a_task_that_executes_by_itself_is_told_apart() -> None:
     by_name = SimpleNamespace(process_results=None, metric_list=[{"metric": "code_eval"}])
     task = SimpleNamespace(_metric_fn_list={"code_eval": SandboxedCodeEval().compute}, config=by_name)
     assert runs_in_the_sandbox(task)
+
+
+def test_the_harness_own_humaneval_runs_here_on_local_problems(tmp_path: Path) -> None:
+    """Its YAML and its functions as they are, with data of ours and answers that do harm among them."""
+    stock = Path(lm_eval.tasks.__file__).parent / "humaneval" / "humaneval.yaml"
+    prompt = "def add(a, b):\n"
+    test = "def check(candidate):\n    assert candidate(2, 3) == 5\n"
+    answers = {
+        "    return a + b\n": 1.0,
+        "    return a * b\n": 0.0,
+        f"    open({str(tmp_path / 'written')!r}, 'w')\n    return a + b\n": 0.0,
+        f"    import os\n    os.system('touch {tmp_path / 'written'}')\n    os._exit(0)\n": 0.0,
+        "    import os\n    return a + b if not os.environ else 0\n": 1.0,
+        "    return a +\n": 0.0,
+    }
+    rows = [{"task_id": i, "prompt": prompt, "test": test, "entry_point": "add"} for i in range(len(answers))]
+    folder = save_yaml_task(tmp_path / "own", "own-humaneval", rows, include=str(stock))
+    samples = judged_by_the_harness("own-humaneval", list(answers), pocket_folder=tmp_path, include=[folder])
+    assert [sample["pass@1"] for sample in samples] == list(answers.values())
+    assert not (tmp_path / "written").exists()

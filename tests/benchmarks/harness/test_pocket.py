@@ -3,44 +3,15 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import pytest
 import yaml
 
 from benchmarks.errors import UsageError
 from benchmarks.harness import pocket
-from benchmarks.harness.catalogue import Catalogue, quiet
-from benchmarks.harness.code_eval import sandboxed
 from benchmarks.sandbox import SandboxError, check_isolation
 from benchmarks.tasks import Example, create_task
-
-
-def judged_by_the_harness(name: str, texts: Sequence[str], folder: Path) -> list[dict[str, Any]]:
-    """The harness' samples of a task whose first examples are answered by prepared texts."""
-    catalogue = Catalogue([name], include=[], pocket_folder=folder)
-    loaded = catalogue.load(name, unsafe=True)
-    with quiet():
-        from lm_eval import evaluator
-        from lm_eval.api.model import LM
-
-    class Prepared(LM):
-        def generate_until(self, requests: Any, disable_tqdm: bool = False) -> list[str]:
-            return list(texts)
-
-        def loglikelihood(self, requests: Any) -> Any:
-            raise NotImplementedError
-
-        loglikelihood_rolling = loglikelihood
-
-    for task in loaded["tasks"].values():
-        task.set_fewshot_seed(0)
-    with quiet(), sandboxed():
-        results = evaluator.evaluate(
-            lm=Prepared(), task_dict=loaded, limit=len(texts), bootstrap_iters=0, confirm_run_unsafe_code=True
-        )
-    samples: list[dict[str, Any]] = results["samples"][name]
-    return samples
+from tests.benchmarks.harness.prepared import judged_by_the_harness
 
 
 def math_answers(examples: Sequence[Example]) -> list[str]:
@@ -89,7 +60,11 @@ def instruct_answers(examples: Sequence[Example]) -> list[str]:
     return [written[i % len(written)](i) for i in range(len(examples))]
 
 
-ANSWERS = {"pocket-math": (56, math_answers), "pocket-code": (16, code_answers), "pocket-instruct": (40, instruct_answers)}
+ANSWERS = {
+    "pocket-math": (56, math_answers),
+    "pocket-code": (16, code_answers),
+    "pocket-instruct": (40, instruct_answers),
+}
 
 
 @pytest.mark.parametrize("name", list(ANSWERS))
@@ -103,7 +78,7 @@ def test_the_harness_judges_every_answer_as_we_do(name: str, tmp_path: Path) -> 
     task = create_task(name)
     examples = task.examples("test")[:count]
     texts = answers(examples)
-    samples = judged_by_the_harness(name, texts, tmp_path)
+    samples = judged_by_the_harness(name, texts, pocket_folder=tmp_path)
     metric = samples[0]["metrics"][0]
     assert [sample["arguments"][0][0] for sample in samples] == [example.prompt for example in examples]
     wanted = task.scores(examples, texts)
@@ -115,7 +90,7 @@ def test_one_word_answers_are_judged_as_we_do(tmp_path: Path) -> None:
     task = create_task("pocket-nlu-acceptability")
     examples = task.examples("test")[:12]
     texts = [[e.completion, f" {e.completion}\n", e.completion + " x", ""][i % 4] for i, e in enumerate(examples)]
-    samples = judged_by_the_harness(task.name, texts, tmp_path)
+    samples = judged_by_the_harness(task.name, texts, pocket_folder=tmp_path)
     assert [sample["exact_match"] for sample in samples] == task.scores(examples, texts)
 
 
