@@ -45,6 +45,7 @@ class SandboxedCodeEval:
             predictions: The candidates of each problem.
             k: Candidates that count as one attempt in pass@k.
             timeout: Seconds for one program.
+            **unused: Whatever else the original takes (workers), which has no meaning here.
 
         Returns:
             pass@k for every k that all problems have candidates for, and per problem what became of each candidate.

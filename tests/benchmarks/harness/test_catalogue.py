@@ -72,7 +72,7 @@ def test_missing_local_data_are_said(tmp_path: Path) -> None:
 def test_a_task_at_fault_is_one_line(tmp_path: Path) -> None:
     folder = save_choice_task(tmp_path / "own", output_type="telepathy")
     found = Catalogue(["own-choice"], include=[folder], pocket_folder=tmp_path)
-    with pytest.raises(UsageError, match="own-choice cannot be loaded: ValueError: .*telepathy") as refused:
+    with pytest.raises(UsageError, match=r"own-choice cannot be loaded: ValueError: .*telepathy") as refused:
         found.load("own-choice", unsafe=False)
     assert "\n" not in str(refused.value)
 
@@ -88,7 +88,7 @@ def test_code_needs_the_flag_and_the_sandbox(tmp_path: Path) -> None:
     path = folder / "own-code.yaml"
     path.write_text(path.read_text() + "process_results: !function metric.judge\n")
     found = Catalogue(["own-code"], include=[folder], pocket_folder=tmp_path)
-    with pytest.raises(UsageError, match="own-code runs what the model writes .* say --confirm-run-unsafe-code"):
+    with pytest.raises(UsageError, match=r"own-code runs what the model writes .* say --confirm-run-unsafe-code"):
         found.load("own-code", unsafe=False)
     with pytest.raises(
         UsageError, match="by functions of its own, outside any sandbox; only tasks that use the metric"

@@ -133,5 +133,5 @@ def test_files_of_another_kind_are_refused(content: str, message: str, tmp_path:
 
 
 def test_a_file_that_is_not_there_is_said(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="--mt-bench: .* cannot be read"):
+    with pytest.raises(UsageError, match=r"--mt-bench: .* cannot be read"):
         MtBench(tmp_path / "none.jsonl")
