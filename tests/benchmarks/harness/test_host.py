@@ -71,7 +71,7 @@ def test_each_adapter_meets_the_base_as_it_was_bit_for_bit(place: Path) -> None:
 
 
 def test_the_auxiliary_is_never_active(place: Path) -> None:
-    """The folder of a Bi-LoRA run: the primary, the auxiliary factors beside it, and below it as PEFT may write them."""
+    """The folder of a Bi-LoRA run: the primary, auxiliary factors beside it, and below it as PEFT may write them."""
     base = AutoModelForCausalLM.from_pretrained(place / "base")
     model, method = attach(base, lora_config(), method="bilora")
     moved_off_zero(model)
