@@ -26,7 +26,7 @@ from benchmarks.progress import RunProgress
 from benchmarks.scoring import ScoredExample, score_examples, task_score
 from benchmarks.spec import RunSpec
 from benchmarks.store import SCHEMA, now, write_json
-from benchmarks.tasks import SPLITS, Task, create_task
+from benchmarks.tasks import Task, create_task
 from benchmarks.training import EVALUATION_BATCH, TrainedRun, train
 from bilora.trainer import METHOD_STATE
 
@@ -100,8 +100,9 @@ def _execute(
     memory = PeakMemory(device)
     model, tokenizer = load_model(model_folder, device=device, quantize=spec.quantize)
     task = create_task(spec.task)
-    examples_of = {split: task.examples(split) for split in SPLITS}
-    examples_of["test"] = examples_of["test"][: spec.test_examples]
+    # While tuning, what is scored is the validation split, and the test split is not read.
+    examples_of = {"train": task.examples("train"), "validation": task.examples("validation")}
+    examples_of["scored"] = task.examples(spec.scored)[: spec.test_examples]
     rows = {
         split: encode_turns(task, chosen, tokenizer, encoder_decoder=bool(model.config.is_encoder_decoder))
         for split, chosen in examples_of.items()
@@ -137,6 +138,8 @@ def _execute(
     row |= _training_columns(spec, trained) | {"peak_memory_bytes": peak_memory_bytes} | _sharpness_columns(measurement)
     write_json(folder / "history.json", trained.history)
     write_json(folder / "examples.json", [example.as_dict() for example in examples])
+    if trained.dynamics is not None:
+        write_json(folder / "dynamics.json", asdict(trained.dynamics))
     if measurement is not None:
         write_json(folder / "measurement.json", measurement)
     record = {
@@ -157,23 +160,23 @@ def _execute(
 def _evaluate(
     spec: RunSpec, trained: TrainedRun, tokenizer: Any, task: Task, rows: dict[Any, list[Row]], progress: RunProgress
 ) -> tuple[list[ScoredExample], dict[str, Any]]:
-    """Score the test split by generation, a training subset of the validation's size too, and take both losses."""
+    """Score a split by generation, a training subset of the validation's size too, and take both losses."""
     update = progress.stage("scoring")
-    test = task.examples("test")[: spec.test_examples]
+    asked = task.examples(spec.scored)[: spec.test_examples]
     seen = task.examples("train")[: spec.evaluation_examples]
-    share = len(test) / (len(test) + len(seen))
+    share = len(asked) / (len(asked) + len(seen))
     examples = score_examples(
         trained.model,
         tokenizer,
         task,
-        test,
-        on_progress=lambda done: update(done * share, f"{len(test)} test examples"),
+        asked,
+        on_progress=lambda done: update(done * share, f"{len(asked)} {spec.scored} examples"),
     )
     train_examples = score_examples(trained.model, tokenizer, task, seen)
     pad_id = int(tokenizer.pad_token_id)
     losses = {
         name: objective(trained.model, batches(split, size=EVALUATION_BATCH, pad_id=pad_id)).value()
-        for name, split in (("train_loss", rows["train"]), ("eval_loss", rows["test"]))
+        for name, split in (("train_loss", rows["train"]), ("eval_loss", rows["scored"]))
     }
     return examples, {
         "metric": task.metric,

@@ -58,6 +58,11 @@ class CompareSettings:
     options: dict[str, dict[str, Any]] = setting(
         {}, parsing.method_options, "options of methods, e.g. bilora.rho=0.1,lora-sam.rho=0.02", metavar="M.O=V"
     )
+    tune: int | None = setting(
+        None,
+        parsing.optional(parsing.integer(minimum=2)),
+        "trials of every method (learning rate, and radius where it has one) on validation examples; none: untuned",
+    )
     steps: int | None = setting(None, parsing.optional(parsing.integer(minimum=1)), "optimizer steps")
     batch_size: int | None = setting(None, parsing.optional(parsing.integer(minimum=1)), "examples per optimizer step")
     micro_batch_size: int | None = setting(
@@ -125,6 +130,11 @@ class CompareSettings:
         parsing.switch,
         "allow tasks of --score that run what the model writes, in the sandbox",
         metavar="true|false",
+    )
+    dynamics: int | None = setting(
+        None,
+        parsing.optional(parsing.integer(minimum=1)),
+        "record both adapters and LoRA-SAM's perturbation every N steps, in dynamics.json of a run",
     )
     device: str = setting("auto", parsing.choice("auto", "cpu", "cuda"), "auto, cpu or cuda", metavar="NAME")
     cuda_graphs: bool = setting(

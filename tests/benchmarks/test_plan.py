@@ -108,3 +108,10 @@ def test_methods_whose_passes_change_have_no_cuda_graphs(monkeypatch: pytest.Mon
     assert all(spec.cuda_graphs for spec in plan_runs(replace(SETTINGS, cuda_graphs=True))[0])
     with pytest.raises(UsageError, match=r"--cuda-graphs: passes of flat-lora change"):
         plan_runs(replace(SETTINGS, cuda_graphs=True, methods=("lora", "flat-lora")))
+
+
+def test_dynamics_are_recorded_of_plain_factors_only() -> None:
+    assert {spec.dynamics for spec in plan_runs(replace(SETTINGS, dynamics=5))[0]} == {5}
+    for methods in (("lora", "full-ft"), ("lora", "dora+bilora")):
+        with pytest.raises(UsageError, match=f"--dynamics: {methods[1].replace('+', '.')} does not train factors"):
+            plan_runs(replace(SETTINGS, dynamics=5, methods=methods))
