@@ -22,6 +22,8 @@ from benchmarks.conventions import conventions, prompt_sentence
 from benchmarks.dry_run import plan_comparison
 from benchmarks.environment import Quiet, environment
 from benchmarks.errors import UsageError
+from benchmarks.harness.comparison import plan_scoring, score_runs
+from benchmarks.harness.measures import HarnessTask
 from benchmarks.plan_text import config_text, print_plan, print_presets
 from benchmarks.presets import Preset, preset_record
 from benchmarks.progress import ComparisonProgress
@@ -60,17 +62,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # All are planned before the first one starts, so that what is wrong with the last one is said now.
         planned = [(comparison, *comparison.plan()) for comparison in request.comparisons]
         for comparison, _, _ in planned:
-            store = RunStore(comparison.settings.out)
-            store.check_writable()
-            store.create()
+            RunStore(comparison.settings.out).check_writable()
+        harness_tasks = [plan_scoring(comparison.settings) for comparison, _, _ in planned]
+        for comparison, _, _ in planned:
+            RunStore(comparison.settings.out).create()
     except UsageError as error:
         print(f"error: {error}", file=sys.stderr)
         return EXIT_USAGE
     failures = 0
     try:
-        for comparison, specs, model_folders in planned:
+        for (comparison, specs, model_folders), tasks in zip(planned, harness_tasks, strict=True):
             failures += _compare(
-                comparison, specs, model_folders, preset=request.preset, command=command, console=console
+                comparison, specs, model_folders, tasks, preset=request.preset, command=command, console=console
             )
     except KeyboardInterrupt:
         print("interrupted; finished runs are kept, the same command goes on from here", file=sys.stderr)
@@ -82,6 +85,7 @@ def _compare(
     comparison: Comparison,
     specs: Sequence[RunSpec],
     model_folders: Mapping[str, Path],
+    harness_tasks: Sequence[HarnessTask],
     *,
     preset: Preset | None,
     command: str,
@@ -101,6 +105,7 @@ def _compare(
     described = None if preset is None or comparison.part is None else preset_record(preset, comparison.part)
     describe(settings, specs, store=store, command=command, folders=model_folders, outcomes=outcomes, preset=described)
     failures = run_all(specs, model_folders=model_folders, store=store, console=console)
+    failures += score_runs(harness_tasks, specs, model_folders=model_folders, store=store, console=console)
     report(specs, store=store, console=console)
     return failures
 

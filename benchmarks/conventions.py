@@ -66,6 +66,13 @@ def conventions(settings: CompareSettings, folders: Mapping[str, Path]) -> dict[
             "seed; evaluations and sharpness have fixed noises at steps that spread evenly over the schedule, four a "
             "picture and one. Pictures are sampled without fresh noise, from equal noise in every method."
         )
+    if settings.score:
+        sentences["lm-eval"] = (
+            f"The adapters were scored by the lm-evaluation-harness on {', '.join(settings.score)}, auxiliary off, in "
+            "float32. A column holds the first metric that a task lists, by its first filter; all of them, with their "
+            "standard errors over examples, are in scores.csv."
+            + (f" Only the first {settings.score_limit} examples of each task." if settings.score_limit else "")
+        )
     if not settings.measure:
         for name in ("Radius of measurement", "Spaces", "Gauge"):
             del sentences[name]

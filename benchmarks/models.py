@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -108,10 +109,15 @@ def _check_text_to_image(folder: Path) -> None:
 
 def fingerprint(folder: Path) -> str:
     """Return a hash of the configuration, tokenizer and weights in a model folder (16 hex digits)."""
-    digest = hashlib.sha256()
     parts = ("unet", "text_encoder", "tokenizer") if medium_of(folder) == "picture" else ("",)
     files = (path for part in parts for path in (folder / part).iterdir())
-    for path in sorted(p for p in files if p.suffix in _HASHED):
+    return fingerprint_of(sorted(p for p in files if p.suffix in _HASHED), folder=folder)
+
+
+def fingerprint_of(paths: Sequence[Path], *, folder: Path) -> str:
+    """Return a hash of files in a folder, by name and content (16 hex digits)."""
+    digest = hashlib.sha256()
+    for path in paths:
         size = path.stat().st_size
         digest.update(f"{path.relative_to(folder).as_posix()}:{size}:".encode())
         with path.open("rb") as file:

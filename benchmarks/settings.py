@@ -120,6 +120,22 @@ class CompareSettings(ModelSettings):
     )
     ascent_steps: int = setting(10, parsing.integer(minimum=1), "steps of projected ascent for the worst case")
     max_products: int = setting(60, parsing.integer(minimum=1), "Hessian products per space at most")
+    score: tuple[str, ...] | None = setting(
+        None, parsing.optional(parsing.names), "tasks of lm-eval to score each run's adapter on", metavar="A,B"
+    )
+    score_limit: int | None = setting(
+        None, parsing.optional(parsing.integer(minimum=1)), "examples of each of them; none: all"
+    )
+    score_batch_size: int = setting(16, parsing.integer(minimum=1), "examples of them at a time")
+    score_include_path: Path | None = setting(
+        None, parsing.optional(parsing.path), "folder with YAML tasks of your own for --score", metavar="FOLDER"
+    )
+    confirm_run_unsafe_code: bool = setting(
+        False,
+        parsing.switch,
+        "allow tasks of --score that run what the model writes, in the sandbox",
+        metavar="true|false",
+    )
     dynamics: int | None = setting(
         None,
         parsing.optional(parsing.integer(minimum=1)),

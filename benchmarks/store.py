@@ -4,7 +4,8 @@ A kill at any moment leaves finished runs whole and at most one unfinished folde
 the next command removes. Files that describe a whole comparison are replaced by rename as well.
 
     OUT/comparison.json   the last comparison: methods, tasks, seeds, run keys, conventions, environment
-    OUT/runs/KEY/         run.json, history.json, examples.json, adapter/; measurement.json, dynamics.json if asked for
+    OUT/runs/KEY/         run.json, history.json, examples.json, adapter/; if asked for measurement.json,
+                          dynamics.json, lm-eval.json
     OUT/failed/KEY.json   why a run of the last comparison failed
     OUT/results.csv, OUT/results.parquet
     OUT/tuning/           a store of the trials, where a comparison was tuned
@@ -26,22 +27,26 @@ import pandas as pd
 
 from benchmarks.errors import UsageError
 from benchmarks.spec import RunSpec
+from reports.harness import SIDE_FILE, harness_columns
 
 SCHEMA = 1
 _UNFINISHED = ".unfinished-"
 
 
-class RunStore:
-    """Runs in a folder, by key.
+class FolderStore:
+    """Folders by key, each of them complete or not there.
 
     Args:
         folder: The output folder; it is created by the first write, not before.
+        name: Where in it the folders lie.
+        record: The file that a complete folder holds.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, name: str, record: str) -> None:
         self.folder = folder
-        self.runs = folder / "runs"
+        self.items = folder / name
         self.failed = folder / "failed"
+        self._record = record
 
     def check_writable(self) -> None:
         """Refuse an output folder that cannot be written, without creating anything.
@@ -50,7 +55,7 @@ class RunStore:
             UsageError: If the folder or its nearest existing parent is not a writable folder.
         """
         try:
-            existing = self.runs.absolute()
+            existing = self.items.absolute()
             while not existing.exists():
                 existing = existing.parent
         except OSError as error:
@@ -67,40 +72,48 @@ class RunStore:
             UsageError: If the system refuses, for example on a read-only or special file system.
         """
         try:
-            self.runs.mkdir(parents=True, exist_ok=True)
+            self.items.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise UsageError(
                 f"--out: {self.folder} cannot be created: {error.strerror}; choose another folder"
             ) from None
 
     def is_complete(self, key: str) -> bool:
-        """Whether the run of this key is finished."""
-        return (self.runs / key / "run.json").is_file()
+        """Whether what has this key is finished."""
+        return (self.items / key / self._record).is_file()
 
     @contextmanager
     def writing(self, key: str) -> Iterator[Path]:
-        """Yield a folder to write a run into; it becomes the run's folder when the block ends without an error."""
-        unfinished = self.runs / f"{_UNFINISHED}{platform.node()}-{os.getpid()}-{key}"
+        """Yield a folder to write into; it becomes that of its key when the block ends without an error."""
+        unfinished = self.items / f"{_UNFINISHED}{platform.node()}-{os.getpid()}-{key}"
         unfinished.mkdir(parents=True)
         try:
             yield unfinished
         except BaseException:
             shutil.rmtree(unfinished, ignore_errors=True)
             raise
-        # Complete runs are never overwritten: a second writer of the same key has computed the same thing.
+        # What is complete is never overwritten: a second writer of the same key has computed the same thing.
         if self.is_complete(key):
             shutil.rmtree(unfinished)
         else:
-            unfinished.rename(self.runs / key)
+            unfinished.rename(self.items / key)
         (self.failed / f"{key}.json").unlink(missing_ok=True)
 
     def remove_unfinished(self) -> None:
         """Remove what killed commands on this machine left behind; a command that is still running keeps its own."""
         prefix = f"{_UNFINISHED}{platform.node()}-"
-        for folder in self.runs.glob(f"{prefix}*"):
+        for folder in self.items.glob(f"{prefix}*"):
             process = folder.name.removeprefix(prefix).split("-", 1)[0]
             if not _is_running(process):
                 shutil.rmtree(folder, ignore_errors=True)
+
+
+class RunStore(FolderStore):
+    """Runs in a folder, by key."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder, "runs", "run.json")
+        self.runs = self.items
 
     def record_failure(self, spec: RunSpec, *, stage: str, message: str, details: str) -> Path:
         """Note why a run failed, so that the report can mark the hole; returns the file with the details."""
@@ -118,7 +131,8 @@ class RunStore:
     def row(self, key: str) -> dict[str, Any]:
         """Return the flat record of a finished run, the row of results.csv."""
         row: dict[str, Any] = json.loads((self.runs / key / "run.json").read_text())["row"]
-        return row
+        scores = self.runs / key / SIDE_FILE
+        return row | harness_columns(json.loads(scores.read_text())) if scores.is_file() else row
 
     def write_results(self, keys: Sequence[str]) -> pd.DataFrame:
         """Write results.csv and results.parquet from the finished runs among `keys`; one row each."""

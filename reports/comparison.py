@@ -14,6 +14,7 @@ from functools import partial
 import numpy as np
 
 from reports.fields import number
+from reports.harness import harness_names
 from reports.metric import Metric, read_metric
 from reports.runs import Run
 from reports.set_scores import Answered, MetricError, SetMetric, metric_of
@@ -53,10 +54,12 @@ class ComparisonRow:
     seeds: tuple[int, ...]
     score_interval: Interval | None
     difference: PairedDifference | None
-    #: Field of `AVERAGED`, part of the score, or `relative_cost` -> its estimate; absent where there is none.
+    #: Field of `AVERAGED` or `harness`, part of the score, or `relative_cost` -> its estimate; absent where none.
     values: Mapping[str, Estimate]
     #: Field, `score_interval` or `difference` -> why it is not there.
     reasons: Mapping[str, str]
+    #: Columns with scores of the lm-evaluation-harness, the same in all rows of a task.
+    harness: tuple[str, ...] = ()
 
 
 def build_comparison(store: Store, task: str) -> tuple[ComparisonRow, ...]:
@@ -71,7 +74,8 @@ def _row(store: Store, task: str, method: str, baseline: tuple[Run, ...]) -> Com
     values: dict[str, Estimate] = {}
     reasons: dict[str, str] = {}
     metric = store.metric_of(task)
-    averaged = (*AVERAGED, *metric.part_fields)
+    harness = harness_names(run.row for run in store.runs if run.task == task)
+    averaged = (*AVERAGED, *metric.part_fields, *harness)
     for name in averaged:
         _average(name, runs, partial(_stored, name), values, reasons)
     if is_baseline:
@@ -103,6 +107,7 @@ def _row(store: Store, task: str, method: str, baseline: tuple[Run, ...]) -> Com
         difference=difference,
         values=values,
         reasons=reasons,
+        harness=harness,
     )
 
 

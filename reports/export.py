@@ -25,7 +25,7 @@ def comparison_records(rows: Iterable[ComparisonRow]) -> list[Flat]:
     for row in rows:
         record: Flat = {"task": row.task, "method": row.method, "seeds": len(row.seeds)}
         record |= {"metric": row.metric.name, "full_marks": row.metric.full_marks}
-        for name in (*AVERAGED, *row.metric.part_fields, "relative_cost"):
+        for name in (*AVERAGED, *row.metric.part_fields, "relative_cost", *row.harness):
             record |= _columns(name, row.values.get(name))
         record["score_low"] = row.score_interval.low if row.score_interval else None
         record["score_high"] = row.score_interval.high if row.score_interval else None

@@ -24,6 +24,7 @@ from reports.fields import (
     read_records,
     text,
 )
+from reports.harness import SIDE_FILE, harness_columns
 from reports.measurements import Measurement, SpaceMeasurement, read_measurement
 
 
@@ -119,7 +120,7 @@ def load_run(folder: Path) -> Run:
         task=task,
         seed=int(seed),
         spec=mapping(record, "spec"),
-        row=row,
+        row={**row, **_scores(folder / SIDE_FILE, faults)},
         environment=mapping(record, "environment"),
         started=text(record, "started"),
         finished=text(record, "finished"),
@@ -135,6 +136,16 @@ def load_run(folder: Path) -> Run:
 
 def _failure(record: Record) -> Failure | None:
     return Failure(stage=text(record, "stage"), message=text(record, "message")) if record else None
+
+
+def _scores(path: Path, faults: dict[str, str]) -> Record:
+    if not path.exists():
+        return {}
+    try:
+        return harness_columns(read_record(path))
+    except RunStoreError as fault:
+        faults[path.name] = str(fault)
+        return {}
 
 
 def _history(path: Path, faults: dict[str, str]) -> tuple[Record, ...]:

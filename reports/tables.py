@@ -60,6 +60,10 @@ def comparison_table(rows: tuple[ComparisonRow, ...], baseline: str) -> Table:
             unit="Frobenius",
             definition="Weight-space norm of what the method really perturbed, over all adapted layers.",
         ),
+        *(
+            Column(title=name, unit="", definition="Mean score of the lm-evaluation-harness on this task, over seeds.")
+            for name in rows[0].harness
+        ),
     )
     lines = tuple(Line(method=row.method, label=method_label(row.method), cells=_comparison_cells(row)) for row in rows)
     return Table(
@@ -93,6 +97,7 @@ def _comparison_cells(row: ComparisonRow) -> tuple[Cell, ...]:
         plain("gradient_evaluations", whole),
         plain("peak_memory_bytes", gibibytes),
         plain("perturbation_norm", significant),
+        *(plain(name, significant) for name in row.harness),
     )
 
 

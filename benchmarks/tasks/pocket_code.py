@@ -96,6 +96,13 @@ def expected(example: Example, values: list[int]) -> Any:
     return eval(expression, {variable: values})
 
 
+def function_name(source: str) -> str:
+    """Return the name of the first function of a program."""
+    found = _FUNCTION.match(source)
+    assert found is not None
+    return found.group(1)
+
+
 class PocketCode(DrawnTask):
     """Functions from their descriptions; scored by whether the first one written passes hidden tests."""
 
@@ -125,10 +132,8 @@ class PocketCode(DrawnTask):
         if generated.rstrip() == example.completion:
             return 1.0  # word for word what the expected values come from
         source = example.prompt + generated
-        name = _FUNCTION.match(source)
-        assert name is not None
         lists = hidden_lists(example)
-        outcome = run_calls(source + "\n", name.group(1), [[values] for values in lists])
+        outcome = run_calls(source + "\n", function_name(source), [[values] for values in lists])
         if outcome.values is None:
             return 0.0
         wanted = [expected(example, values) for values in lists]

@@ -1,0 +1,1 @@
+"""Scores adapters with the lm-evaluation-harness, see `benchmarks.score`."""
