@@ -39,7 +39,7 @@ class Architecture(ABC):
     loss_kind: str
 
     @abstractmethod
-    def rows(self, task: Task, examples: Sequence[Example]) -> list[Row]:
+    def rows(self, task: Task, examples: Sequence[Example]) -> Sequence[Row]:
         """Return all that a model is trained on of these examples, in order."""
 
     def packed(self, model: Any, rows: Sequence[Row]) -> list[Row]:

@@ -7,6 +7,7 @@ checkpoint that has no head for this number of labels gets a fresh one, from the
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -14,6 +15,7 @@ from torch import Tensor
 
 from analysis import sequence_classification_loss
 from benchmarks.architecture import Architecture, Batch, Collator, Row
+from benchmarks.lazy_rows import encoded
 from benchmarks.scoring import ScoredExample
 from benchmarks.tasks import Example, Task
 
@@ -39,15 +41,18 @@ class SequenceClassifier(Architecture):
         self._max_length = max_length
         self._batch_size = batch_size or _AT_A_TIME
 
-    def rows(self, task: Task, examples: Sequence[Example]) -> list[Row]:
+    def rows(self, task: Task, examples: Sequence[Example]) -> Sequence[Row]:
         """See `Architecture.rows`: the tokens of the texts, and the place of the answer among the task's labels."""
+        return encoded(examples, partial(self._encode, task))
+
+    def _encode(self, task: Task, examples: Sequence[Example]) -> list[Row]:
         if not examples:
             return []
         columns = [list(column) for column in zip(*(example.texts for example in examples), strict=True)]
         cut = {"truncation": True, "max_length": self._max_length} if self._max_length is not None else {}
-        encoded = self.tokenizer(*columns, **cut)
+        inputs = self.tokenizer(*columns, **cut)
         return [
-            {name: values[index] for name, values in encoded.items()} | {"labels": task.labels.index(e.completion)}
+            {name: values[index] for name, values in inputs.items()} | {"labels": task.labels.index(e.completion)}
             for index, e in enumerate(examples)
         ]
 

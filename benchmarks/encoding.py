@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 
 from benchmarks.chat import written_answer, written_prompt
-from benchmarks.tasks import Example, Task
+from benchmarks.tasks import Example
 
 IGNORED_LABEL = -100
 Row = dict[str, list[int]]
@@ -143,20 +143,6 @@ def _cut_beginning(tokens: list[int], length: int | None, start: int | None) -> 
 
 def _cut_end(tokens: list[int], length: int | None) -> list[int]:
     return tokens if length is None or len(tokens) <= length else [*tokens[: length - 1], tokens[-1]]
-
-
-def encode_turns(
-    task: Task,
-    examples: Iterable[Example],
-    tokenizer: Any,
-    *,
-    encoder_decoder: bool = False,
-    chat: bool = False,
-    max_length: int | None = None,
-) -> list[Row]:
-    """Encode every turn of a task's examples in order; later prompts hold the reference answers before them."""
-    turns = (turn for example in examples for turn in task.turns(example))
-    return encode_all(turns, tokenizer, encoder_decoder=encoder_decoder, chat=chat, max_length=max_length)
 
 
 class PaddedBatch:

@@ -16,7 +16,8 @@ from analysis import causal_lm_loss, seq2seq_lm_loss
 from analysis.losses import CrossEntropyLoss
 from benchmarks.architecture import Architecture, Batch, Collator, Row
 from benchmarks.chat import end_tokens
-from benchmarks.encoding import PaddedBatch, batches, encode_prompts, encode_turns
+from benchmarks.encoding import PaddedBatch, batches, encode_all, encode_prompts
+from benchmarks.lazy_rows import encoded
 from benchmarks.likelihood import score_likelihoods
 from benchmarks.packing import keep_apart, pack, packed_batch
 from benchmarks.scoring import GENERATION_BATCH, ScoredExample, score_examples
@@ -83,9 +84,10 @@ class LanguageModel(Architecture):
         self._batch_size = batch_size or GENERATION_BATCH
         self._ends = end_tokens(tokenizer) if chat else None
 
-    def rows(self, task: Task, examples: Sequence[Example]) -> list[Row]:
+    def rows(self, task: Task, examples: Sequence[Example]) -> Sequence[Row]:
         """See `Architecture.rows`: every turn of every example as tokens."""
-        return list(encode_turns(task, examples, self.tokenizer, **self._format))
+        turns = [turn for example in examples for turn in task.turns(example)]
+        return encoded(turns, lambda chosen: list(encode_all(chosen, self.tokenizer, **self._format)))
 
     def packed(self, model: Any, rows: Sequence[Row]) -> list[Row]:
         """See `Architecture.packed`."""

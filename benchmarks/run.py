@@ -164,7 +164,7 @@ def _evaluate(
     trained: TrainedRun,
     architecture: Architecture,
     task: Task,
-    rows: dict[Any, list[Row]],
+    rows: dict[Any, Sequence[Row]],
     progress: RunProgress,
 ) -> tuple[list[ScoredExample], dict[str, Any]]:
     """Score a split by generation, a training subset of the validation's size too, and take both losses."""
@@ -203,7 +203,7 @@ def _parts(examples: list[ScoredExample]) -> dict[str, Any]:
 
 
 def _measure(
-    spec: RunSpec, trained: TrainedRun, train_rows: list[Row], architecture: Architecture, progress: RunProgress
+    spec: RunSpec, trained: TrainedRun, train_rows: Sequence[Row], architecture: Architecture, progress: RunProgress
 ) -> dict[str, Any]:
     assert spec.measurement is not None
     count = min(int(spec.measurement["examples"]), len(train_rows))

@@ -175,7 +175,7 @@ def train(
     method = create_method(spec.method, **spec.options)
     torch.manual_seed(spec.seed)
     multiple = _LENGTHS if spec.cuda_graphs else 1
-    training_rows = architecture.packed(model, train_rows) if spec.packing else list(train_rows)
+    training_rows = architecture.packed(model, train_rows) if spec.packing else train_rows
     collate = architecture.collator(seed=spec.seed, multiple=multiple)
     trainer = _TokenMeanTrainer(
         model if method.trains_all_weights else _with_adapter(spec, model, train_rows, architecture),

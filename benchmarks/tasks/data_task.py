@@ -65,8 +65,8 @@ class DataTask(Task):
         return held_out(self, first, others)
 
     def recognised_by(self, row: Row) -> str:
-        """Return what tells a row from others, which decides where it is held out: its example's prompt."""
-        return self.example(row).prompt
+        """Return what decides where a row is held out: all but its answer, the last column."""
+        return "\n".join(str(row[column]) for column in self.source.columns[:-1])
 
     @abstractmethod
     def example(self, row: Row) -> Example:

@@ -14,7 +14,6 @@ from benchmarks.encoding import (
     encode_all,
     encode_prompt,
     encode_prompts,
-    encode_turns,
 )
 from benchmarks.loading import load_model
 from benchmarks.models import locate_model
@@ -44,26 +43,6 @@ def test_prompts_begin_as_the_tokenizer_begins_a_text_and_never_end_it() -> None
 
     closing.eos_token_id = tokenizer.eos_token_id  # type: ignore[attr-defined]
     assert encode_prompt("x", closing) == [5]
-
-
-def test_every_turn_of_a_dialogue_is_a_row_after_the_reference_answers() -> None:
-    tokenizer, task = byte_tokenizer(), create_task("pocket-chat")
-    examples = task.examples("train")[:3]
-    rows = encode_turns(task, examples, tokenizer)
-    assert len(rows) == 6
-    for example, first, second in zip(examples, rows[::2], rows[1::2], strict=True):
-        assert first == encode(example, tokenizer)
-        text = tokenizer.decode(second["input_ids"])
-        assert text.startswith(example.prompt + example.completion + "\nUser: ")
-        asked = second["labels"].count(IGNORED_LABEL)
-        assert tokenizer.decode(second["input_ids"][:asked]).endswith("\nAssistant:")
-        assert tokenizer.decode(second["labels"][asked:]) == text.split("\nAssistant:")[-1]
-
-
-def test_a_task_of_one_turn_has_a_row_for_each_example() -> None:
-    tokenizer, task = byte_tokenizer(), create_task("pocket-math")
-    examples = task.examples("train")[:3]
-    assert encode_turns(task, examples, tokenizer) == encode_all(examples, tokenizer)
 
 
 def test_batches_hold_every_row_once_and_mask_the_padding() -> None:
