@@ -10,7 +10,7 @@ import torch
 from benchmarks.diffusion.architecture import NoisyBatch, TextToImage, evaluation_step
 from benchmarks.diffusion.pixels import to_pixels
 from benchmarks.diffusion.sampling import picture_noise
-from benchmarks.models import open_model
+from benchmarks.loading import open_model
 from benchmarks.tasks import create_task
 from tests.tiny_pictures import save_tiny_text_to_image
 
