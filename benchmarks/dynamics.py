@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 from transformers import TrainerCallback
 
@@ -71,8 +72,12 @@ class DynamicsCallback(TrainerCallback):
         step, primary, auxiliary = self._waiting
         perturbation = None
         if self._ascent is not None:
-            factors = lora_factors(self._method.model)
-            perturbation = [(self._ascent[id(f.A)], self._ascent[id(f.B)]) for f in factors]
+            # A factor that the step's gradient did not reach, as in a mixture of experts, is not perturbed.
+            ascent, factors = self._ascent, lora_factors(self._method.model)
+            perturbation = [
+                (ascent.get(id(f.A), torch.zeros_like(f.A)), ascent.get(id(f.B), torch.zeros_like(f.B)))
+                for f in factors
+            ]
         self._recorder.record(step, primary, auxiliary=auxiliary, perturbation=perturbation)
         self._waiting = self._ascent = None
 

@@ -19,7 +19,7 @@ from benchmarks.settings import CompareSettings
 from benchmarks.tasks import Task
 from bilora.methods import METHODS
 
-_OF_LANGUAGE_MODELS = ("dtype", "attention", "gradient_checkpointing", "packing", "max_length")
+_OF_LANGUAGE_MODELS = ("dtype", "attention", "gradient_checkpointing", "packing", "max_length", "chat_template")
 
 
 def check_fit(
@@ -114,10 +114,7 @@ def _check_kind(settings: CompareSettings, task: Task, model: str, config: Any) 
 
 def _check_targets(settings: CompareSettings, folder: Path) -> None:
     """Look the names up in the model's skeleton, which has no weights."""
-    config = read_config(folder, trust_remote_code=settings.trust_remote_code)
-    kind: Any = AutoModelForSequenceClassification if is_classifier(config) else language_kind(config).model_class
-    with torch.device("meta"):
-        model = kind.from_config(config, trust_remote_code=settings.trust_remote_code)
+    model = _skeleton(settings, folder)
     linear = [name for name, module in model.named_modules() if isinstance(module, torch.nn.Linear)]
     for wanted in settings.target_modules:
         if not any(name == wanted or name.endswith(f".{wanted}") for name in linear):
@@ -126,3 +123,14 @@ def _check_targets(settings: CompareSettings, folder: Path) -> None:
                 f"--target-modules: {wanted!r} is no linear layer of {folder.name}{nearest(wanted, leaves)}; "
                 f"it has {', '.join(leaves)}, or all-linear"
             )
+
+
+def _skeleton(settings: CompareSettings, folder: Path) -> Any:
+    if medium_of(folder) == "picture":
+        from benchmarks.diffusion.folder import skeleton
+
+        return skeleton(folder)
+    config = read_config(folder, trust_remote_code=settings.trust_remote_code)
+    kind: Any = AutoModelForSequenceClassification if is_classifier(config) else language_kind(config).model_class
+    with torch.device("meta"):
+        return kind.from_config(config, trust_remote_code=settings.trust_remote_code)

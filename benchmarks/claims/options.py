@@ -12,7 +12,7 @@ from benchmarks import parsing
 from benchmarks.claims.registry import GROUPS, check_groups
 from benchmarks.claims.scope import Scope
 from benchmarks.curvature.options import read_device, read_flags
-from benchmarks.models import shipped_models
+from benchmarks.models import locate_model, shipped_models
 from benchmarks.settings import CompareSettings, OneLineParser
 from benchmarks.tasks import TASKS, create_task
 
@@ -57,6 +57,9 @@ def read_options(arguments: Sequence[str]) -> Options:
     check_groups(values["claims"])
     for name in values["tasks"]:
         create_task(name)
+    if values["model"] is not None:
+        # A base that is not there would leave every question undecided, in a board that looks finished.
+        locate_model(values["model"])
     settings = replace(
         DEFAULTS,
         device=read_device(raw).type,

@@ -36,6 +36,13 @@ def load_base(folder: Path, *, device: torch.device) -> tuple[DenoisingUNet, Pro
     return unet.to(device).eval(), encode
 
 
+def skeleton(folder: Path) -> DenoisingUNet:
+    """Return a base's UNet without weights, for the names of its modules."""
+    with torch.device("meta"):
+        unet: DenoisingUNet = DenoisingUNet.from_config(DenoisingUNet.load_config(folder / UNET, local_files_only=True))
+    return unet
+
+
 def save_base(folder: Path, unet: Any, encoder: Any, tokenizer: Any) -> None:
     """Save the parts of a base, the weights as they are."""
     unet.save_pretrained(folder / UNET, safe_serialization=True)

@@ -63,3 +63,15 @@ def test_recording_does_not_change_training() -> None:
     for one, other in zip(recorded[-1], rarely[-1], strict=True):
         assert torch.equal(one[0], other[0])
         assert torch.equal(one[1], other[1])
+
+
+def test_a_factor_without_a_gradient_counts_as_not_perturbed() -> None:
+    model, method = attached("lora-sam")
+    callback = DynamicsCallback(method, every=1)
+    state = SimpleNamespace(global_step=0)
+    callback.on_step_begin(None, state, None)
+    first, *_ = lora_factors(model)
+    method.on_ascent([first.A, first.B], [torch.ones_like(first.A), torch.ones_like(first.B)], 0.5)  # type: ignore[attr-defined]
+    callback.on_train_end(None, SimpleNamespace(global_step=1), None)
+    (_, terms), *_ = callback.finish().terms
+    assert terms.coordinates == pytest.approx(0.5 * (first.A.numel() + first.B.numel()) ** 0.5)

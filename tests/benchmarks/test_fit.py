@@ -11,6 +11,7 @@ from benchmarks.plan import plan_runs
 from benchmarks.settings import CompareSettings
 from tests.models import save_tiny_model, save_tiny_t5
 from tests.real_data import pairs, save_classifier, write_cola, write_lines
+from tests.tiny_pictures import save_tiny_text_to_image
 
 SETTINGS = CompareSettings(device="cpu", methods=("lora",))
 
@@ -78,6 +79,20 @@ def test_what_is_said_of_a_language_model_is_refused_for_pictures(monkeypatch: p
     monkeypatch.setattr("benchmarks.tasks.pocket_math.PocketMath.medium", "picture")
     with pytest.raises(UsageError, match="--dtype: is for language models, and pocket-llama is a text-to-image model"):
         plan_runs(replace(SETTINGS, dtype="bfloat16"))
+
+
+def test_names_of_adapted_modules_are_looked_up_in_a_unet(tmp_path: Path) -> None:
+    folder = str(save_tiny_text_to_image(tmp_path / "sdxl"))
+    pictures = replace(SETTINGS, tasks=("pocket-icons",), model=folder)
+    assert plan_runs(replace(pictures, target_modules=("to_q", "to_out.0")))[0][0].target_modules == "to_q,to_out.0"
+    with pytest.raises(UsageError, match="--target-modules: 'q_proj' is no linear layer of sdxl"):
+        plan_runs(replace(pictures, target_modules=("q_proj",)))
+
+
+def test_a_chat_template_is_refused_for_pictures(tmp_path: Path) -> None:
+    folder = str(save_tiny_text_to_image(tmp_path / "sdxl"))
+    with pytest.raises(UsageError, match="--chat-template: is for language models"):
+        plan_runs(replace(SETTINGS, tasks=("pocket-icons",), model=folder, chat_template="none"))
 
 
 def test_a_published_recipe_is_the_default_and_follows_the_batch(places: dict[str, Any]) -> None:

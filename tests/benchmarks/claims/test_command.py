@@ -105,6 +105,7 @@ def test_listing_runs_nothing(arguments: list[str], tmp_path: Path, capsys: pyte
         (["--tasks", "pocket-mat"], "--tasks: unknown task 'pocket-mat'"),
         (["--seeds", "0"], "--seeds: found '0'"),
         (["--workers", "two"], "--workers: found 'two'"),
+        (["--model", "pocket-lama"], "--model: 'pocket-lama' is neither a folder nor a shipped model"),
     ],
 )
 def test_bad_input_is_one_line(
