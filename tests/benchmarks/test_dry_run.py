@@ -113,7 +113,7 @@ def test_rows_are_as_long_as_the_recipe_of_each_task_says() -> None:
 def test_packing_takes_the_length_of_the_recipe_and_needs_steps_in_a_plan_too() -> None:
     packed = ["--tasks", "alpaca-cleaned", "--model", "meta-llama/Llama-2-7b-hf", "--packing", "true"]
     assert plans(*packed, "--steps", "10")[0].runs[0].steps == 10
-    with pytest.raises(UsageError, match="--packing: .* add --steps"):
+    with pytest.raises(UsageError, match=r"--packing: .* add --steps"):
         plans(*packed)
-    with pytest.raises(UsageError, match="--packing: .* has no length of its own; add --max-length"):
+    with pytest.raises(UsageError, match=r"--packing: .* has no length of its own; add --max-length"):
         plans("--tasks", "pocket-math", "--packing", "true", "--steps", "10")
