@@ -73,7 +73,7 @@ class ComparisonPlan:
         models: The base of every task.
         missing: What must be made or fetched before it can run, a sentence each.
         unknown: Why it is not known which runs are finished; empty where it is.
-        tokens: Of a row, as the estimate takes them.
+        tokens: Of a row of every task, as the estimate takes them.
     """
 
     comparison: Comparison
@@ -81,7 +81,7 @@ class ComparisonPlan:
     models: tuple[str, ...]
     missing: tuple[str, ...]
     unknown: str
-    tokens: int
+    tokens: tuple[int, ...]
 
 
 def plan_comparison(comparison: Comparison) -> ComparisonPlan:
@@ -102,15 +102,20 @@ def plan_comparison(comparison: Comparison) -> ComparisonPlan:
         unknown = f"data on the hub are part of a run's key and not read for a plan ({unread[0]}); --data reads a copy"
     if not unknown:
         finished = _finished(comparison)
-    tokens = _tokens(comparison)
+    tokens = {task: _tokens(comparison, task) for task in settings.tasks}
     runs = tuple(
-        _planned(comparison, task, choice, name, tokens, finished)
+        _planned(comparison, task, choice, name, tokens[task], finished)
         for task in settings.tasks
         for name, choice in zip(settings.methods, choices, strict=True)
     )
     models = dict.fromkeys(_model(settings, task) for task in settings.tasks)
     return ComparisonPlan(
-        comparison=comparison, runs=runs, models=tuple(models), missing=tuple(missing), unknown=unknown, tokens=tokens
+        comparison=comparison,
+        runs=runs,
+        models=tuple(models),
+        missing=tuple(missing),
+        unknown=unknown,
+        tokens=tuple(tokens.values()),
     )
 
 
@@ -156,11 +161,12 @@ def _finished(comparison: Comparison) -> dict[tuple[str, str], int]:
     return found
 
 
-def _tokens(comparison: Comparison) -> int:
+def _tokens(comparison: Comparison, task: str) -> int:
     resolution = comparison.real("resolution")
     if resolution is not None:
         return (int(resolution) // _PIXELS_OF_A_LATENT) ** 2
-    return comparison.settings.max_length or ASSUMED_TOKENS
+    recipe = _recipe(task)
+    return comparison.settings.max_length or (recipe and recipe.max_length) or ASSUMED_TOKENS
 
 
 def _planned(
@@ -176,7 +182,7 @@ def _planned(
     batch_size = own.batch_size or (recipe.batch_size if recipe else 1)
     steps = own.steps or (recipe and _steps(own, task, recipe, batch_size)) or None
     rows = own.micro_batch_size or largest_divisor(batch_size, recipe.micro_batch_size if recipe else None)
-    _check(own, steps, batch_size)
+    _check(own, recipe, steps, batch_size)
     return PlannedRuns(
         task=task,
         label=choice.label,
@@ -204,10 +210,14 @@ def _steps(own: CompareSettings, task: str, recipe: Recipe, batch_size: int) -> 
     return recipe.steps
 
 
-def _check(own: CompareSettings, steps: int | None, batch_size: int) -> None:
+def _check(own: CompareSettings, recipe: Recipe | None, steps: int | None, batch_size: int) -> None:
     """Refuse what the comparison would refuse, on a task and a model that are always here."""
     stands_in = replace(own, tasks=(_STAND_IN,), model=None, data=None, target_modules=("all-linear",))
-    plan_runs(replace(stands_in, steps=steps, batch_size=batch_size, device="auto", cuda_graphs=False))
+    # Packed rows are refused without steps of their own and without a length, which the task's recipe may have.
+    steps = own.steps if own.packing else steps
+    max_length = own.max_length or (recipe.max_length if recipe else None)
+    stands_in = replace(stands_in, steps=steps, batch_size=batch_size, max_length=max_length)
+    plan_runs(replace(stands_in, device="auto", cuda_graphs=False))
 
 
 def _estimate(own: CompareSettings, choice: MethodChoice, *, rows: int, tokens: int, model: str) -> Estimate | None:

@@ -42,6 +42,7 @@ def plan_runs(settings: CompareSettings) -> tuple[list[RunSpec], dict[str, Path]
     _check_graphs(settings, choices)
     _check_dynamics(settings, choices)
     tasks = [create_task(name, data=settings.data) for name in settings.tasks]
+    _check_task_names(settings, tasks)
     if settings.data is not None and not any(name in DATA_TASKS for name in settings.tasks):
         raise UsageError(f"--data: none of --tasks {','.join(settings.tasks)} reads published data; leave it off")
     models = [_model(settings, task) for task in tasks]
@@ -74,6 +75,18 @@ def _model(settings: CompareSettings, task: Task) -> str:
             f"python -m benchmarks.pocket.pretrain --model {task.base}, or name another one with --model"
         )
     return settings.model or task.base
+
+
+def _check_task_names(settings: CompareSettings, tasks: Sequence[Task]) -> None:
+    """Refuse files of equal names in different folders: a report knows tasks by name and would take them for one."""
+    given: dict[str, str] = {}
+    for name, task in zip(settings.tasks, tasks, strict=True):
+        if task.name in given:
+            raise UsageError(
+                f"--tasks: {given[task.name]} and {name} are both called {task.name} in a report; rename one of the "
+                "files, or compare on each by itself"
+            )
+        given[task.name] = name
 
 
 def _check_tasks(tasks: Sequence[Task], choices: Sequence[MethodChoice]) -> None:

@@ -127,7 +127,7 @@ def _print_totals(plans: Sequence[ComparisonPlan], console: Console) -> None:
             console,
             f"(!) more than the {_H200_GB:.0f} GB of one H200: a smaller micro batch, several GPUs, or leave it out",
         )
-    tokens = ", ".join(dict.fromkeys(f"{plan.tokens:,}" for plan in plans))
+    tokens = ", ".join(dict.fromkeys(f"{count:,}" for plan in plans for count in plan.tokens))
     _say(console, "the estimate assumes:")
     if not pocket:
         _say(console, f"- {tokens} tokens (or latents) in every row, its full length; shorter rows take less")

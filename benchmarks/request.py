@@ -18,7 +18,7 @@ from benchmarks.presets import TRAINING_DATA, Part, Preset, TrainingData, find_p
 from benchmarks.presets.preset import Case
 from benchmarks.settings import CompareSettings, Given, read_given
 from benchmarks.spec import RunSpec
-from benchmarks.tasks import DATA_TASKS, create_task
+from benchmarks.tasks import DATA_TASKS
 from bilora.variants import VariantError, resolve_name
 
 #: Scoring comes after training, so that a preset can be trained without it.
@@ -59,8 +59,9 @@ class Comparison:
         """Return the published data set, or the user's copy of it, which may be a part."""
         if self.settings.data is None or task not in DATA_TASKS:
             return TRAINING_DATA[task]
-        examples = create_task(task, data=self.settings.data).examples("train")
-        return TrainingData(str(self.settings.data), len(examples))
+        # Counted whole as the published number is, so that a full copy makes the same runs as the hub.
+        rows = DATA_TASKS[task](self.settings.data).published_rows()
+        return TrainingData(str(self.settings.data), rows)
 
     def plan(self) -> tuple[list[RunSpec], dict[str, Path]]:
         """Return the runs in the order of `plan_runs`, and the folders of their models; see there for errors."""

@@ -52,6 +52,10 @@ class DataTask(Task):
         """
         return _splits(type(self), self.data)[split]
 
+    def published_rows(self) -> int:
+        """Return the number of rows that training and held-out rows are taken from, which papers count epochs in."""
+        return _published_rows(type(self), self.data)
+
     def check(self) -> None:
         """See `Task.check`: reads the data."""
         for split in SPLITS:
@@ -104,6 +108,11 @@ def shown(value: Any) -> str:
 def _splits(kind: type[DataTask], data: Path | None) -> dict[Split, tuple[Example, ...]]:
     task = kind(data)
     return {split: tuple(task.example(row) for row in rows) for split, rows in task.read().items()}
+
+
+@lru_cache(maxsize=16)
+def _published_rows(kind: type[DataTask], data: Path | None) -> int:
+    return len(read_split(kind.name, kind.source, kind.source.splits[0], data))
 
 
 @lru_cache(maxsize=16)

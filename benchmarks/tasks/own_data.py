@@ -3,8 +3,8 @@
 Each line is an object with `instruction` and `response`, or with `messages` as the hub's chats have them: a list of
 `{"role": ..., "content": ...}`, an optional system message first, then user and assistant in turn, the assistant last.
 Every assistant message is trained on, each with the true ones before it. JSON lists and Parquet are read as well.
-Validation and test rows are held out by hash (a tenth each, 500 at most); scored is the inverse perplexity of
-responses.
+Validation and test rows are held out by hash (a tenth each, 500 at most), of chats by how they begin, so that no chat
+is trained on that goes on, or breaks off, where a held-out one does; scored is the inverse perplexity of responses.
 """
 
 from __future__ import annotations
@@ -64,6 +64,10 @@ class OwnData(DataTask):
         if "messages" in row:
             return chat_example(_messages(row["messages"]))
         return instruction_example(self.text(row, "instruction"), self.text(row, "response"))
+
+    def recognised_by(self, row: Row) -> str:
+        """See `DataTask.recognised_by`: the prompt of the first answer."""
+        return self.turns(self.example(row))[0].prompt
 
     def turns(self, example: Example) -> tuple[Example, ...]:
         """See `Task.turns`: every answer of a chat, after the true ones before it."""

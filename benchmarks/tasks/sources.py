@@ -110,6 +110,8 @@ def read_rows(path: Path) -> list[Row]:
         else:
             text = path.read_text(encoding="utf-8")
             rows = json.loads(text) if text.lstrip().startswith("[") else _lines(path, text)
+            if "\\ud" in text.lower():
+                _check_characters(path, rows)
     except OSError as error:
         raise UsageError(f"--data: {path} cannot be read: {error.strerror or error}") from None
     except ValueError as error:  # of JSON, of its encoding, or of Parquet, whose errors are ValueErrors too
@@ -118,6 +120,19 @@ def read_rows(path: Path) -> list[Row]:
         if not isinstance(row, dict):
             raise UsageError(f"--data: row {number} of {path} is a {type(row).__name__}; expected an object of columns")
     return list(rows)
+
+
+def _check_characters(path: Path, rows: Sequence[Any]) -> None:
+    """Refuse halves of surrogate pairs, which JSON can escape and no tokenizer reads."""
+    for number, row in enumerate(rows, start=1):
+        try:
+            json.dumps(row, ensure_ascii=False).encode()
+        except UnicodeEncodeError as error:
+            half = error.object[error.start : error.start + 1]
+            raise UsageError(
+                f"--data: row {number} of {path} has half of a surrogate pair ({half!a}), which is no character; "
+                "expected valid Unicode"
+            ) from None
 
 
 def _lines(path: Path, text: str) -> list[Any]:

@@ -66,7 +66,7 @@ def test_missing_models_and_tasks_are_part_of_the_plan() -> None:
     assert any("dreambooth-3d-icons" in sentence for sentence in plan.missing)
     assert any("stable-diffusion-xl" in sentence for sentence in plan.missing)
     assert plan.unknown
-    assert plan.tokens == 128 * 128
+    assert plan.tokens == (128 * 128,)
     assert [entry.finished for entry in plan.runs] == [None] * 3
 
 
@@ -97,3 +97,23 @@ def test_graphs_are_planned_where_there_is_no_gpu() -> None:
     assert eager.hours is not None
     assert graphed.hours is not None
     assert graphed.hours < eager.hours
+
+
+def test_rows_are_as_long_as_the_recipe_of_each_task_says() -> None:
+    both = ["--tasks", "metamathqa,alpaca-cleaned", "--model", "meta-llama/Llama-2-7b-hf"]
+    plan = plans(*both, "--micro-batch-size", "4")[0]
+    assert plan.tokens == (1024, 256)
+    long, short = (next(run for run in plan.runs if run.task == task) for task in ("metamathqa", "alpaca-cleaned"))
+    assert long.estimate is not None
+    assert short.estimate is not None
+    assert long.estimate.seconds > 2 * short.estimate.seconds
+    assert plans(*both, "--max-length", "512")[0].tokens == (512, 512)
+
+
+def test_packing_takes_the_length_of_the_recipe_and_needs_steps_in_a_plan_too() -> None:
+    packed = ["--tasks", "alpaca-cleaned", "--model", "meta-llama/Llama-2-7b-hf", "--packing", "true"]
+    assert plans(*packed, "--steps", "10")[0].runs[0].steps == 10
+    with pytest.raises(UsageError, match=r"--packing: .* add --steps"):
+        plans(*packed)
+    with pytest.raises(UsageError, match=r"--packing: .* has no length of its own; add --max-length"):
+        plans("--tasks", "pocket-math", "--packing", "true", "--steps", "10")

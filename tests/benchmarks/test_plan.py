@@ -13,6 +13,7 @@ from benchmarks.settings import CompareSettings
 from benchmarks.tasks import TASKS, create_task
 from benchmarks.tasks.pocket_math import PocketMath
 from tests.models import save_tiny_model, save_tiny_t5
+from tests.real_data import write_lines
 from tests.tiny_pictures import save_tiny_text_to_image
 
 SETTINGS = CompareSettings(device="cpu")
@@ -134,3 +135,17 @@ def test_a_base_that_answers_with_another_thing_is_refused(tmp_path: Path) -> No
     folder = str(save_tiny_text_to_image(tmp_path))
     with pytest.raises(UsageError, match=r"answers with a picture, and pocket-math asks for a text"):
         plan_runs(replace(SETTINGS, model=folder))
+
+
+def test_files_of_one_name_in_two_folders_are_refused_which_a_report_would_take_for_one_task(tmp_path: Path) -> None:
+    files = [tmp_path / folder / "mine.jsonl" for folder in ("a", "b")]
+    for file in files:
+        write_lines(file, [{"instruction": f"{file.parent.name} {n}", "response": "r"} for n in range(4)])
+    settings = replace(SETTINGS, model="pocket-llama", tasks=tuple(f"jsonl:{file}" for file in files))
+    with pytest.raises(UsageError, match=r"a/mine\.jsonl and jsonl:.*b/mine\.jsonl are both called jsonl-mine"):
+        plan_runs(settings)
+    files[1] = files[1].rename(tmp_path / "b" / "other.jsonl")
+    assert {spec.task for spec in plan_runs(replace(settings, tasks=tuple(f"jsonl:{f}" for f in files)))[0]} == {
+        "jsonl-mine",
+        "jsonl-other",
+    }

@@ -10,6 +10,7 @@ from benchmarks.presets import canonical_names
 from benchmarks.presets.preset import Case
 from benchmarks.request import Comparison, check_supported, read_request
 from benchmarks.settings import CompareSettings
+from tests.real_data import write_lines
 
 
 def test_without_a_preset_a_request_is_the_settings() -> None:
@@ -114,3 +115,15 @@ def test_what_this_version_has_not_is_refused_when_it_is_to_be_run() -> None:
     with pytest.raises(UsageError, match=r"table3-sdxl-icons asks for what .* does not have: .*schedule constant"):
         check_supported(request)
     check_supported(read_request([]))
+
+
+def test_a_full_local_copy_is_trained_on_for_as_many_steps_as_the_hub_s(tmp_path: Path) -> None:
+    rows = [{"sentence": f"s {n}", "label": n % 2} for n in range(8551)]
+    write_lines(tmp_path / "train.jsonl", rows)
+    write_lines(tmp_path / "validation.jsonl", rows[:5])
+    preset = ["--preset", "tableA2-t5-glue", "--tasks", "glue-cola"]
+    hub, local = (
+        read_request([*preset, *given]).comparisons[0].settings_of("glue-cola", "lora").steps
+        for given in ([], ["--data", str(tmp_path)])
+    )
+    assert hub == local == 10 * 268

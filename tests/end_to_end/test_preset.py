@@ -111,7 +111,7 @@ def test_a_preset_of_the_paper_runs_on_a_tiny_model_and_local_data(
     assert set(specs) == {"full-ft", "lora", "lora-sam", "bilora"}
     assert (specs["full-ft"]["learning_rate"], specs["bilora"]["learning_rate"]) == (1e-4, 5e-4)
     assert {spec["max_length"] for spec in specs.values()} == {256}
-    # Ten epochs of what the local copy has for training, the same in plan and run.
+    # Ten epochs of the rows of the local copy, the same in plan and run.
     steps = {spec["steps"] for spec in specs.values()}
     assert len(steps) == 1
     assert f"{steps.pop():,}" in planned

@@ -31,6 +31,19 @@ def test_every_answer_of_a_chat_is_a_turn_after_the_true_ones_before_it(tmp_path
     assert [m.role for m in second.messages] == ["system", "user", "assistant", "user"]
 
 
+def test_a_chat_and_its_beginning_are_never_apart(tmp_path: Path) -> None:
+    said = [{"role": role, "content": role} for role in ("user", "assistant")]
+    openings = [[{"role": "user", "content": f"q{n}"}, {"role": "assistant", "content": f"a{n}"}] for n in range(40)]
+    rows = [{"messages": chat} for opening in openings for chat in (opening, opening + said)]
+    task = own_data(write_lines(tmp_path / "c.jsonl", rows))
+    begun = {
+        split: {task.turns(example)[0].prompt for example in task.examples(split)}
+        for split in ("train", "validation", "test")
+    }
+    assert all(begun.values())
+    assert sum(map(len, begun.values())) == len(set().union(*begun.values())) == 40
+
+
 @pytest.mark.parametrize(
     ("rows", "message"),
     [

@@ -72,3 +72,17 @@ def test_a_missing_set_of_the_hub_says_which_local_files_would_do(
     assert "FOLDER/train.jsonl and FOLDER/validation.jsonl (or .json, .parquet; also in FOLDER/glue-cola)" in text
     assert text.endswith("with the columns sentence, label")
     assert "\n" not in text
+
+
+@pytest.mark.parametrize("name", ["train.json", "train.jsonl"])
+def test_half_of_a_surrogate_pair_is_refused_with_its_row_and_a_whole_pair_is_read(tmp_path: Path, name: str) -> None:
+    def written(text: str) -> Path:
+        rows = [{"query": "a", "response": "b"}, {"query": text, "response": "c"}]
+        lines = [json.dumps(row) for row in rows]
+        file = tmp_path / name
+        file.write_text(f"[{','.join(lines)}]" if name.endswith(".json") else "\n".join(lines))
+        return file
+
+    assert read_split("metamathqa", FLAT, "train", written("\U0001f600"))[1]["query"] == "\U0001f600"
+    with pytest.raises(UsageError, match=r"--data: row 2 of .*train.* has half of a surrogate pair \('\\ud83d'\)"):
+        read_split("metamathqa", FLAT, "train", written("\ud83d"))
