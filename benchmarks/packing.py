@@ -98,10 +98,7 @@ def keep_apart(model: Any, rows: Sequence[Row]) -> None:
     training = model.training
     model.eval()
     with torch.inference_mode():
-        one, other = (
-            model(input_ids=t, position_ids=positions).logits[:, second:].float()
-            for t in (tokens, changed)
-        )
+        one, other = (model(input_ids=t, position_ids=positions).logits[:, second:].float() for t in (tokens, changed))
     model.train(training)
     # The same numbers meet in the same order, so that without contamination nothing but noise of kernels remains.
     if (one - other).abs().max() > 1e-3 * one.std():

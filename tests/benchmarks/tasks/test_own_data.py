@@ -53,5 +53,5 @@ def test_other_columns_are_refused_with_those_expected(tmp_path: Path, rows: lis
 
 
 def test_a_missing_file_is_refused_at_once() -> None:
-    with pytest.raises(UsageError, match="--tasks: jsonl:nowhere.jsonl is not a file; expected JSON lines"):
+    with pytest.raises(UsageError, match=r"--tasks: jsonl:nowhere\.jsonl is not a file; expected JSON lines"):
         create_task("jsonl:nowhere.jsonl")
