@@ -8,7 +8,7 @@ from typing import Any, Generic, TypeVar, overload
 T = TypeVar("T")
 Row = dict[str, Any]
 #: Shorter sequences are encoded at once, which takes less time for each.
-AT_ONCE = 2048
+AT_ONCE = 512
 
 
 class LazyRows(Sequence[Row], Generic[T]):

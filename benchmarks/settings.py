@@ -29,10 +29,7 @@ class CompareSettings(ModelSettings):
     """What `python -m benchmarks.compare` is asked to do. None stands for "as calibrated for the task"."""
 
     methods: tuple[str, ...] = setting(
-        ("lora", "lora-sam", "bilora"),
-        parsing.names,
-        "methods to compare; dora+bilora: on a variant",
-        metavar="A,B",
+        ("lora", "lora-sam", "bilora"), parsing.names, "methods to compare; dora+bilora: on a variant", metavar="A,B"
     )
     tasks: tuple[str, ...] = setting(
         ("pocket-math",), parsing.names, "tasks to train on, or your own data as jsonl:FILE", metavar="A,B"
@@ -228,8 +225,8 @@ def _build_parser() -> OneLineParser:
     )
     for entry in fields(CompareSettings):
         default = as_plain(entry.default if entry.name != "options" else {})
-        shown = "as the task's recipe" if default is None and entry.name in OF_THE_RECIPE else default
-        shown = ",".join(shown) if isinstance(shown, list) else "none" if shown in (None, {}) else shown
+        unset = "as the task's recipe" if entry.name in OF_THE_RECIPE else "none"
+        shown = ",".join(default) if isinstance(default, list) else unset if default in (None, {}) else default
         parser.add_argument(
             _flag(entry.name), metavar=entry.metadata["metavar"], help=f"{entry.metadata['help']} (default: {shown})"
         )
@@ -244,12 +241,9 @@ def _names() -> str:
         for entry in fields(method.options_class):
             default = "none" if entry.default is None else entry.default
             lines.append(f"    {name}.{entry.name}: {entry.metadata['help']} (default: {default})")
-    lines += [
-        f"\ntasks: {', '.join(TASKS)}",
-        f"tasks on published data (hub, or --data): {', '.join(DATA_TASKS)}",
-        "your own data: jsonl:FILE with instruction and response, or messages, on every line",
-        f"models that ship: {', '.join(shipped_models())}; any other: a folder, or OWNER/NAME on the hub",
-    ]
+    lines.append(f"\ntasks: {', '.join(TASKS)}\ntasks on published data (hub, or --data): {', '.join(DATA_TASKS)}")
+    lines.append("your own data: jsonl:FILE with instruction and response, or messages, on every line")
+    lines.append(f"models that ship: {', '.join(shipped_models())}; others: a folder, or OWNER/NAME on the hub")
     return "\n".join(lines)
 
 
