@@ -62,7 +62,7 @@ class ComparisonRow:
 def build_comparison(store: Store, task: str) -> tuple[ComparisonRow, ...]:
     """Return one row for each method of the comparison, in its order."""
     baseline = store.runs_of(task, store.baseline)
-    return tuple(_row(store, task, method, baseline) for method in store.methods)
+    return tuple(_row(store, task, method, baseline) for method in store.methods_of(task))
 
 
 def _row(store: Store, task: str, method: str, baseline: tuple[Run, ...]) -> ComparisonRow:
@@ -71,7 +71,7 @@ def _row(store: Store, task: str, method: str, baseline: tuple[Run, ...]) -> Com
     values: dict[str, Estimate] = {}
     reasons: dict[str, str] = {}
     metric = store.metric_of(task)
-    averaged = (*AVERAGED, *metric.part_fields)
+    averaged = (*AVERAGED, "extra_memory_bytes", *metric.part_fields)
     for name in averaged:
         _average(name, runs, partial(_stored, name), values, reasons)
     if is_baseline:
