@@ -11,7 +11,7 @@ from reports.fields import number
 from reports.layout import Cell, Column, Group, Line, Table, Writer, estimate_cell, hole
 from reports.metric import Metric
 from reports.paired import paired_cell
-from reports.quantities import gibibytes, ratio, significant
+from reports.quantities import ratio, significant
 from reports.runs import Run
 from reports.settings import Setting, by_setting, setting_of, varied
 from reports.statistics import estimate
@@ -94,6 +94,6 @@ def _line(method: str, label: str, runs: tuple[Run, ...], main: tuple[Run, ...] 
             difference,
             cell("eval_loss", significant),
             cell("step_gradients", ratio),
-            cell("peak_memory_bytes", gibibytes),
+            cell("peak_memory_bytes", lambda size: f"{size:.2f}", 2.0**-30),
         ),
     )

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from reports.comparison import ComparisonRow
 from reports.layout import Cell, Column, Group, Line, Table, Writer, estimate_cell, hole
-from reports.quantities import gibibytes, ratio, significant, whole
+from reports.quantities import ratio, significant, whole
+from reports.statistics import Estimate
 from reports.store import Store
 from reports.style import method_label
 
@@ -25,8 +26,12 @@ def cost_table(store: Store, rows: dict[str, tuple[ComparisonRow, ...]]) -> Tabl
             "beside it where the runs recorded them.",
         ),
         Column(title="Gradients", unit="count", definition="Gradient evaluations of the whole training run."),
-        Column(title="Peak memory", unit="GiB", definition="Largest memory use of training, above what was held before."),
-        Column(title="Extra state", unit="MiB", definition="What the method keeps beside the adapter, by its own count."),
+        Column(
+            title="Peak memory", unit="GiB", definition="Largest memory use of training, above what was held before."
+        ),
+        Column(
+            title="Extra state", unit="MiB", definition="What the method keeps beside the adapter, by its own count."
+        ),
     )
     groups = tuple(Group(title=task, lines=tuple(_line(row) for row in found)) for task, found in rows.items())
     return Table(
@@ -39,18 +44,25 @@ def cost_table(store: Store, rows: dict[str, tuple[ComparisonRow, ...]]) -> Tabl
 
 
 def _line(row: ComparisonRow) -> Line:
-    def cell(name: str, write: Writer) -> Cell:
+    def cell(name: str, write: Writer, scale: float = 1.0) -> Cell:
         found = row.values.get(name)
-        return estimate_cell(found, write) if found else hole(row.reasons[name])
+        if found is None:
+            return hole(row.reasons[name])
+        error = None if found.standard_error is None else scale * found.standard_error
+        return estimate_cell(Estimate(mean=scale * found.mean, standard_error=error, count=found.count), write)
 
     return Line(
         method=row.method,
         label=method_label(row.method),
         cells=(
-            cell("step_seconds", lambda seconds: significant(1000.0 * seconds)),
+            cell("step_seconds", significant, 1000.0),
             cell("relative_cost", ratio),
             cell("gradient_evaluations", whole),
-            cell("peak_memory_bytes", gibibytes),
-            cell("extra_memory_bytes", lambda size: f"{size / 2**20:.2f}"),
+            cell("peak_memory_bytes", _two_decimals, 2.0**-30),
+            cell("extra_memory_bytes", _two_decimals, 2.0**-20),
         ),
     )
+
+
+def _two_decimals(value: float) -> str:
+    return f"{value:.2f}"

@@ -134,10 +134,10 @@ def _cost_cells(rows: list[ComparisonRow]) -> tuple[Cell, Cell]:
 
 
 def _untested(columns: list[dict[str, Standing]]) -> tuple[str, ...]:
-    reasons = dict.fromkeys(
-        f"{method_label(found.method)} was not tested: {found.reason}."
-        for column in columns
-        for found in column.values()
-        if found.reason
-    )
-    return tuple(reasons)
+    by_reason: dict[str, list[str]] = {}
+    for column in columns:
+        for found in column.values():
+            label = method_label(found.method)
+            if found.reason and label not in by_reason.setdefault(found.reason, []):
+                by_reason[found.reason].append(label)
+    return tuple(f"Not tested: {', '.join(labels)} ({reason})." for reason, labels in by_reason.items())

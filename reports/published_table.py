@@ -50,11 +50,13 @@ def _line(pair: Pair) -> Line:
         published = hole(pair.reasons["published"])
     else:
         error = pair.published.standard_error
-        published = Cell(text=write(pair.published.value), detail="" if error is None else f"± {write(error)}", numbers=_numbers(pair.published.value, error))
+        published = Cell(
+            text=write(pair.published.value),
+            detail="" if error is None else f"± {write(error)}",
+            numbers=_numbers(pair.published.value, error),
+        )
     measured = (
-        hole(pair.reasons["measured"])
-        if pair.measured is None
-        else estimate_cell(pair.measured, write, one="one seed")
+        hole(pair.reasons["measured"]) if pair.measured is None else estimate_cell(pair.measured, write, one="one seed")
     )
     return Line(
         method=pair.method, label=method_label(pair.method), cells=(published, measured, _difference(pair, write))

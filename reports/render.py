@@ -1,7 +1,7 @@
 """The report of a run store: `python -m reports.render RUNS [--out FOLDER]`.
 
 Reads stored runs and nothing else, and writes `index.html` (self-contained), `report.md`, `figures/` (PNG and PDF)
-and `tables/` (CSV). The same runs give the same bytes: the only time shown is the one stored with the comparison.
+and `tables/` (CSV, LaTeX, Markdown). The same runs give the same bytes: the only time shown is the one stored with the comparison.
 Broken or missing runs become named holes; a folder that is no run store, or has no finished run, is refused.
 """
 
@@ -26,6 +26,8 @@ class RenderResult:
     figures: tuple[Path, ...]
     tables: tuple[Path, ...]
     problems: tuple[Problem, ...]
+    #: Where runs were not made alike, one sentence each.
+    warnings: tuple[str, ...] = ()
 
 
 def render(runs_folder: Path | str, out_folder: Path | str | None = None) -> RenderResult:
@@ -41,30 +43,22 @@ def render(runs_folder: Path | str, out_folder: Path | str | None = None) -> Ren
     """
     store = load_store(Path(runs_folder))
     # Drawing libraries take a second to import, which a refused folder should not cost.
-    from reports.export import comparison_records, published_records, sharpness_records, write_csv
     from reports.figures.canvas import save
     from reports.page import html_page, markdown_page
-    from reports.sections import build_section, run_detail
+    from reports.sections import build_section, build_summary, run_detail
+    from reports.table_files import write_records, write_tables
 
     out = Path(out_folder) if out_folder is not None else store.folder / "report"
     sections = [build_section(store, task) for task in store.tasks]
-    details = [run_detail(run) for run in store.runs]
-    page, markdown = html_page(store, sections, details), markdown_page(store, sections)
+    summary = build_summary(store, sections)
+    details = [run_detail(run) for run in (*store.runs, *store.others)]
+    page, markdown = html_page(store, summary, sections, details), markdown_page(store, summary, sections)
     for name in ("figures", "tables"):
         (out / name).mkdir(parents=True, exist_ok=True)
-    figures: list[Path] = []
-    tables: list[Path] = []
+    figures = [path for part in (summary, *sections) for d in part.drawings for path in save(d, out / "figures")]
+    tables = [path for part in (summary, *sections) for path in write_tables(part.tables, out / "tables")]
     for section in sections:
-        for drawing in section.drawings:
-            figures.extend(save(drawing, out / "figures"))
-        tables.append(out / "tables" / f"{section.comparison_table.name}.csv")
-        write_csv(tables[-1], comparison_records(section.rows))
-        if section.sharpness_table is not None:
-            tables.append(out / "tables" / f"{section.sharpness_table.name}.csv")
-            write_csv(tables[-1], sharpness_records(section.sharpness))
-        if section.published_table is not None:
-            tables.append(out / "tables" / f"{section.published_table.name}.csv")
-            write_csv(tables[-1], published_records(section.published))
+        tables += write_records(section, out / "tables")
     (out / "report.md").write_text(markdown, encoding="utf-8", newline="\n")
     (out / "index.html").write_text(page, encoding="utf-8", newline="\n")
     return RenderResult(
@@ -73,6 +67,7 @@ def render(runs_folder: Path | str, out_folder: Path | str | None = None) -> Ren
         figures=tuple(figures),
         tables=tuple(tables),
         problems=store.problems,
+        warnings=store.warnings,
     )
 
 
@@ -93,6 +88,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except OSError as fault:
         print(f"reports.render: cannot write the report: {fault}; choose another --out", file=sys.stderr)
         return 2
+    for warning in result.warnings:
+        print(f"reports.render: {warning}", file=sys.stderr)
     for problem in result.problems:
         print(f"reports.render: left out {problem}", file=sys.stderr)
     print(result.page)

@@ -3,8 +3,9 @@
 The best has the highest mean score. Every other method is compared with it by a paired test over shared seeds and
 test examples, both random (`reports.crossed`), and the probabilities are corrected for their number (Holm). A method
 whose corrected probability is not below the level is not distinguishable from the best; that says that these runs cannot
-tell them apart, not that they are equal. With a single seed there is no test: the best is then the highest number, and
-nothing is said of the others.
+tell them apart, not that they are equal. A method with a single seed is neither ranked nor tested where others have
+several. Where none has more than one there is no test: the best is then the highest number, and nothing is said of the
+others.
 """
 
 from __future__ import annotations
@@ -67,12 +68,21 @@ def standings(store: Store, tasks: Sequence[str], methods: Sequence[str] | None 
     }
     if not runs:
         return {}
-    means = {method: _mean(found) for method, found in runs.items()}
-    best = max(runs, key=lambda method: means[method])
+    seeds = {method: len(mean_by_seed(found) or {}) for method, found in runs.items()}
+    # One run may be the highest by luck and cannot be tested, so it is not the best where others have several.
+    ranked = {method: _mean(runs[method]) for method in runs if seeds[method] > 1} or {
+        method: _mean(found) for method, found in runs.items()
+    }
+    best = max(ranked, key=lambda method: ranked[method])
     tested: dict[str, float] = {}
     found = {best: Standing(method=best, best=True)}
     for method in runs:
         if method == best:
+            continue
+        if seeds[method] == 1 and seeds[best] > 1:
+            found[method] = Standing(
+                method=method, best=False, reason="it has one seed, so it is neither ranked nor tested"
+            )
             continue
         outcome = paired_probability(runs[best], runs[method])
         if isinstance(outcome, str):

@@ -52,9 +52,7 @@ def variants_table(store: Store, rows: dict[str, tuple[ComparisonRow, ...]]) -> 
     )
 
 
-def _line(
-    store: Store, task: str, variant: str, others: tuple[str, ...], rows: dict[str, ComparisonRow]
-) -> Line:
+def _line(store: Store, task: str, variant: str, others: tuple[str, ...], rows: dict[str, ComparisonRow]) -> Line:
     def name(method: str) -> str:
         return f"{variant}+{method}" if variant else method
 

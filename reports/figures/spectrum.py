@@ -26,8 +26,8 @@ def draw_spectrum(store: Store, task: str, rows: Sequence[SharpnessRow], name: s
     figure, grid = blank(2, len(spaces), height=4.2)
     shown: dict[str, None] = {}
     for column, space in enumerate(spaces):
-        for place, method in enumerate(store.methods):
-            shift = 0.14 * (place - (len(store.methods) - 1) / 2)
+        for place, method in enumerate(store.methods_of(task)):
+            shift = 0.14 * (place - (len(store.methods_of(task)) - 1) / 2)
             for run in store.runs_of(task, method):
                 measured = run.space(space)
                 if measured is None:
