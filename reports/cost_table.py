@@ -26,12 +26,8 @@ def cost_table(store: Store, rows: dict[str, tuple[ComparisonRow, ...]]) -> Tabl
             "beside it where the runs recorded them.",
         ),
         Column(title="Gradients", unit="count", definition="Gradient evaluations of the whole training run."),
-        Column(
-            title="Peak memory", unit="GiB", definition="Largest memory use of training, above what was held before."
-        ),
-        Column(
-            title="Extra state", unit="MiB", definition="What the method keeps beside the adapter, by its own count."
-        ),
+        Column(title="Peak memory", unit="GiB", definition="Largest memory use of training above what was held."),
+        Column(title="Extra state", unit="MiB", definition="What the method keeps beside the adapter."),
     )
     groups = tuple(Group(title=task, lines=tuple(_line(row) for row in found)) for task, found in rows.items())
     return Table(

@@ -1,8 +1,8 @@
 """What was recorded of the adapters while a run trained (`dynamics.json`): Figures 2 and 3 of the paper, and capture.
 
-Cosines of an adapter to its final state, the parts of the perturbation that LoRA-SAM makes, and, where the full gradient
-was at hand, how much of the full-space ascent the auxiliary pair captures. Nothing is computed here but the ratio of the
-second-order part to the first-order one.
+Cosines of an adapter to its final state, the parts of the perturbation that LoRA-SAM makes, and, where the full
+gradient was at hand, how much of the full-space ascent the auxiliary pair captures. Nothing is computed here but the
+ratio of the second-order part to the first-order one.
 """
 
 from __future__ import annotations

@@ -81,7 +81,9 @@ def markdown_page(store: Store, summary: Summary, sections: Sequence[Section]) -
 
 def markdown_table(table: Table) -> str:
     """Return one table as Markdown."""
-    return str(_markdown().get_template("table.md.j2").module.table(table)).strip() + "\n"
+    environment = _markdown()
+    text = '{% from "table.md.j2" import table %}{{ table(content)|markdown }}'
+    return environment.from_string(text).render(content=table).strip() + "\n"
 
 
 def _markdown() -> Environment:

@@ -9,10 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import numpy as np
-
 from reports.comparison import score_matrix
 from reports.crossed import Contrast, Measured, contrast_interval
+from reports.fields import number
 from reports.layout import Cell, difference_cell, hole
 from reports.metric import Metric
 from reports.runs import Run
@@ -41,10 +40,11 @@ def paired_cell(runs: Sequence[Run], reference: Sequence[Run], metric: Metric) -
     found = paired_interval(runs, reference)
     if isinstance(found, Measured):
         return difference_cell(found.value, found.low, found.high, metric.difference)
-    own = {run.seed: run.row.get("score") for run in runs}
-    pairs = [(own[run.seed], run.row.get("score")) for run in reference if run.seed in own]
-    if len(pairs) == 1 and all(isinstance(score, float | int) for score in pairs[0]):
-        value = float(np.subtract(*pairs[0]))
+    own, theirs = ({run.seed: number(run.row, "score") for run in side} for side in (runs, reference))
+    pairs = [(own[seed], theirs[seed]) for seed in own if seed in theirs]
+    first, second = pairs[0] if len(pairs) == 1 else (None, None)
+    if first is not None and second is not None:
+        value = first - second
         return Cell(text=metric.difference(value), detail="one shared seed, no interval", numbers=(("value", value),))
     return hole(found)
 

@@ -1,8 +1,8 @@
 """The report of a run store: `python -m reports.render RUNS [--out FOLDER]`.
 
 Reads stored runs and nothing else, and writes `index.html` (self-contained), `report.md`, `figures/` (PNG and PDF)
-and `tables/` (CSV, LaTeX, Markdown). The same runs give the same bytes: the only time shown is the one stored with the comparison.
-Broken or missing runs become named holes; a folder that is no run store, or has no finished run, is refused.
+and `tables/` (CSV, LaTeX, Markdown). The same runs give the same bytes: the only time shown is the one stored with the
+comparison. Broken or missing runs become named holes; a folder that is no run store, or has no finished run, is refused.
 """
 
 from __future__ import annotations
@@ -55,9 +55,11 @@ def render(runs_folder: Path | str, out_folder: Path | str | None = None) -> Ren
     page, markdown = html_page(store, summary, sections, details), markdown_page(store, summary, sections)
     for name in ("figures", "tables"):
         (out / name).mkdir(parents=True, exist_ok=True)
-    figures = [path for part in (summary, *sections) for d in part.drawings for path in save(d, out / "figures")]
-    tables = [path for part in (summary, *sections) for path in write_tables(part.tables, out / "tables")]
+    drawings = [*summary.drawings, *(drawing for section in sections for drawing in section.drawings)]
+    figures = [path for drawing in drawings for path in save(drawing, out / "figures")]
+    tables = write_tables(summary.tables, out / "tables")
     for section in sections:
+        tables += write_tables(section.tables, out / "tables")
         tables += write_records(section, out / "tables")
     (out / "report.md").write_text(markdown, encoding="utf-8", newline="\n")
     (out / "index.html").write_text(page, encoding="utf-8", newline="\n")

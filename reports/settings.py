@@ -1,6 +1,6 @@
 """Which runs of a store share a setting, and which of several settings of a method is its main one.
 
-Runs that claims, sweeps and ablations leave in one folder differ in options, learning rate or rank, and a mean over them
+Runs that claims, sweeps and ablations leave in one folder differ in options, learning rate or rank; a mean over them
 would be a mean of nothing. A setting is everything in a specification that changes what is trained: not the seed, nor
 what was measured beside it, nor the machine. The main setting of a method is the one whose options were trained on most
 tasks, then the one with most measurements, then with most seeds; the others are rows of the options table.

@@ -2,8 +2,8 @@
 
 The best has the highest mean score. Every other method is compared with it by a paired test over shared seeds and
 test examples, both random (`reports.crossed`), and the probabilities are corrected for their number (Holm). A method
-whose corrected probability is not below the level is not distinguishable from the best; that says that these runs cannot
-tell them apart, not that they are equal. A method with a single seed is neither ranked nor tested where others have
+whose corrected probability is not below the level is not distinguishable from the best; that says that these runs
+cannot tell them apart, not that they are equal. A method with a single seed is neither ranked nor tested where others have
 several. Where none has more than one there is no test: the best is then the highest number, and nothing is said of the
 others.
 """
@@ -60,18 +60,17 @@ def standings(store: Store, tasks: Sequence[str], methods: Sequence[str] | None 
         tasks: A method counts only if it has scores on all of them.
         methods: The methods that are compared; all of the store if None.
     """
-    runs = {
-        method: found
-        for method in methods or store.methods
-        if all((found := {task: store.runs_of(task, method) for task in tasks}).values())
-        and mean_by_seed(found) is not None
-    }
+    runs: dict[str, dict[str, tuple[Run, ...]]] = {}
+    for method in methods or store.methods:
+        by_task = {task: store.runs_of(task, method) for task in tasks}
+        if all(by_task.values()) and mean_by_seed(by_task) is not None:
+            runs[method] = by_task
     if not runs:
         return {}
-    seeds = {method: len(mean_by_seed(found) or {}) for method, found in runs.items()}
+    seeds = {method: len(mean_by_seed(by_task) or {}) for method, by_task in runs.items()}
     # One run may be the highest by luck and cannot be tested, so it is not the best where others have several.
     ranked = {method: _mean(runs[method]) for method in runs if seeds[method] > 1} or {
-        method: _mean(found) for method, found in runs.items()
+        method: _mean(by_task) for method, by_task in runs.items()
     }
     best = max(ranked, key=lambda method: ranked[method])
     tested: dict[str, float] = {}

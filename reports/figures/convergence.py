@@ -50,6 +50,6 @@ def draw_convergence(store: Store, task: str, name: str) -> Drawing | None:
         title="Convergence of the adapters",
         caption="Cosine of each factor to its final state, over all layers: the kept adapter (solid) and the auxiliary "
         "(dashed). Mean over seeds, bands from the smallest to the largest.",
-        alt=f"Line charts of cosine to the final state against step for {labels}; {'; '.join(halves) or 'no auxiliary'}.",
+        alt=f"Line charts of cosine to the final state for {labels}; {'; '.join(halves) or 'no auxiliary'}.",
         figure=figure,
     )

@@ -1,7 +1,7 @@
 """Differences to the baseline over tasks with their intervals: one panel a method, one line a task.
 
-Differences are in per cent of full marks, so that tasks of other scales share an axis, paired over shared seeds and test
-examples. Below the tasks stands their mean, whose interval pools the seeds over tasks (`reports.crossed`). Intervals
+Differences are in per cent of full marks, so that tasks of other scales share an axis, paired over shared seeds and
+test examples. Below the tasks stands their mean, whose interval pools the seeds over tasks (`reports.crossed`). Intervals
 that exclude zero are drawn filled, others hollow; they are not corrected for their number, and the caption says so.
 """
 
@@ -62,6 +62,9 @@ def draw_intervals(store: Store, name: str) -> Drawing | None:
         axes.set_yticks(range(len(names)), names if axes is panels[0] else [""] * len(names))
         axes.set_ylim(len(names) - 0.4, -0.6)
         axes.set_xlabel("% of full marks")
+    reach = 1.08 * max(abs(bound) for m in shown for found in rows[m].values() for bound in (found.low, found.high))
+    for axes in panels:
+        axes.set_xlim(-100 * (reach or 0.01), 100 * (reach or 0.01))
     reference = method_label(store.baseline)
     return Drawing(
         name=name,

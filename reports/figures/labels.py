@@ -59,4 +59,4 @@ def _move(note: Annotation, place: tuple[float, float, str]) -> None:
 def _overlap(first: Bbox, second: Bbox) -> float:
     wide = min(first.x1, second.x1) - max(first.x0, second.x0)
     high = min(first.y1, second.y1) - max(first.y0, second.y0)
-    return max(0.0, wide) * max(0.0, high)
+    return float(max(0.0, wide) * max(0.0, high))

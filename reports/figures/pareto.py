@@ -1,8 +1,8 @@
 """Average score against average cost over all tasks: which methods no other beats on both.
 
-A method is on the front if none is at least as good and as cheap and better in one; the front is of the means shown, and
-bars (one standard error over seeds) say how much they move. Methods that lack a task are left out, since an average over
-other tasks does not compare.
+A method is on the front if none is at least as good and as cheap and better in one; the front is of the means shown,
+and bars (one standard error over seeds) say how much they move. Methods that lack a task are left out, since an average
+over other tasks does not compare.
 """
 
 from __future__ import annotations
@@ -58,8 +58,8 @@ def draw_pareto(store: Store, rows: Mapping[str, tuple[ComparisonRow, ...]], nam
     return Drawing(
         name=name,
         title="Average score against cost",
-        caption=f"Means over {len(store.tasks)} tasks, bars one standard error over seeds. Grey: the front of these means "
-        f"({names}); methods inside their bars may change places.",
+        caption=f"Means over {len(store.tasks)} tasks, bars one standard error over seeds. Grey: the front of these "
+        f"means ({names}); methods inside their bars may change places.",
         alt=f"Scatter plot of average score against relative step time: {'; '.join(facts)}.",
         figure=figure,
     )

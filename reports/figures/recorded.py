@@ -27,7 +27,7 @@ def draw_second_order(store: Store, task: str, name: str) -> Drawing | None:
         name,
         lambda found: found.second_order,
         title="Second-order term of the perturbation",
-        axis="second-order over first-order part",
+        axis="second / first order",
         caption="Size of the second-order part of LoRA-SAM's perturbation, ‖ε_B ε_A‖ over ‖B ε_A + ε_B A‖, at the "
         "states that training passed. Dashed: 10⁻⁴, below which the paper calls it negligible. ",
         line=NEGLIGIBLE,
@@ -43,7 +43,8 @@ def draw_capture(store: Store, task: str, name: str) -> Drawing | None:
         lambda found: found.capture,
         title="Capture over training",
         axis="rise over the best possible",
-        caption="First-order rise of the loss under the auxiliary's perturbation, over the most at its radius and rank. ",
+        caption="First-order rise of the loss under the auxiliary's perturbation, over the most at its radius and "
+        "rank. ",
         line=None,
     )
 
@@ -66,7 +67,7 @@ def _draw(
     shown = tuple(method for method, found in curves.items() if found)
     if not shown:
         return None
-    figure, ((axes,),) = blank(1, 1, height=2.6)
+    figure, ((axes,),) = blank(1, 1, height=2.8)
     facts = []
     for method in shown:
         mean = draw_band(axes, curves[method], **{**marks(method), "markersize": 3})
