@@ -13,6 +13,7 @@ from pathlib import Path
 from reports.fields import RunStoreError, read_record, text
 from reports.runs import Run
 from reports.settings import main_runs, setting_of
+from reports.style import METHODS
 
 #: A method that others are compared with where no comparison names one.
 _BASELINE = "lora"
@@ -42,6 +43,17 @@ def baseline_of(methods: Iterable[str]) -> str:
     """Return the method that the others are compared with: plain LoRA, or the first where it was not run."""
     names = tuple(methods)
     return _BASELINE if _BASELINE in names else names[0]
+
+
+def known_order(methods: set[str]) -> tuple[str, ...]:
+    """Return methods in the order in which they are listed everywhere, variants of plain LoRA after it."""
+    known = list(METHODS)
+
+    def place(name: str) -> tuple[bool, str, int, str]:
+        variant, _, method = name.rpartition("+")
+        return bool(variant), variant, known.index(method) if method in known else len(known), name
+
+    return tuple(sorted(methods, key=place))
 
 
 def origin(folder: Path, runs: Iterable[Run]) -> tuple[str, str]:

@@ -44,7 +44,7 @@ class Cell:
     @property
     def value(self) -> float | None:
         """The number that the entry is sorted by, or None for a hole or words."""
-        return self.numbers[0][1] if self.numbers else None
+        return dict(self.numbers).get("value")
 
     @property
     def line(self) -> str:

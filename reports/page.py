@@ -28,6 +28,7 @@ _TEMPLATES = Path(__file__).parent / "templates"
 _NAMED = 5
 #: First part of a table's name -> the heading above it.
 _TITLES = {
+    "against": "What changed",
     "overview": "Methods by tasks",
     "variants": "Adapter variants",
     "options": "Options",

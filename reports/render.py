@@ -28,20 +28,26 @@ class RenderResult:
     problems: tuple[Problem, ...]
     #: Where runs were not made alike, one sentence each.
     warnings: tuple[str, ...] = ()
+    #: What changed from the other store, in words; empty where there is none.
+    changes: str = ""
 
 
-def render(runs_folder: Path | str, out_folder: Path | str | None = None) -> RenderResult:
+def render(
+    runs_folder: Path | str, out_folder: Path | str | None = None, *, against: Path | str | None = None
+) -> RenderResult:
     """Render the report of a run store.
 
     Args:
         runs_folder: The `--out` folder of a comparison.
         out_folder: Where to write; `runs_folder/report` if None. Files of an earlier report are replaced.
+        against: Another run store; the report then says what changed from it to this one.
 
     Raises:
         RunStoreError: the folder is missing, is no run store, or has no finished run (a `ValueError`).
         OSError: the report cannot be written.
     """
     store = load_store(Path(runs_folder))
+    other = None if against is None else load_store(Path(against))
     # Drawing libraries take a second to import, which a refused folder should not cost.
     from reports.figures.canvas import save
     from reports.page import html_page, markdown_page
@@ -50,7 +56,7 @@ def render(runs_folder: Path | str, out_folder: Path | str | None = None) -> Ren
 
     out = Path(out_folder) if out_folder is not None else store.folder / "report"
     sections = [build_section(store, task) for task in store.tasks]
-    summary = build_summary(store, sections)
+    summary = build_summary(store, sections, other)
     details = [run_detail(run) for run in (*store.runs, *store.others)]
     page, markdown = html_page(store, summary, sections, details), markdown_page(store, summary, sections)
     for name in ("figures", "tables"):
@@ -70,6 +76,7 @@ def render(runs_folder: Path | str, out_folder: Path | str | None = None) -> Ren
         tables=tuple(tables),
         problems=store.problems,
         warnings=store.warnings,
+        changes=summary.changes,
     )
 
 
@@ -81,9 +88,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("runs", metavar="RUNS", type=Path, help="the --out folder of a benchmarks.compare command")
     parser.add_argument("--out", metavar="FOLDER", type=Path, help="where to write (default: RUNS/report)")
+    parser.add_argument(
+        "--against", metavar="OTHER", type=Path, help="another run store: say what changed from it to RUNS"
+    )
     options = parser.parse_args(arguments)
     try:
-        result = render(options.runs, options.out)
+        result = render(options.runs, options.out, against=options.against)
     except RunStoreError as fault:
         print(f"reports.render: {fault}", file=sys.stderr)
         return 2
@@ -92,6 +102,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 2
     for warning in result.warnings:
         print(f"reports.render: {warning}", file=sys.stderr)
+    if result.changes:
+        print(f"reports.render: against {options.against}: {result.changes}", file=sys.stderr)
     for problem in result.problems:
         print(f"reports.render: left out {problem}", file=sys.stderr)
     print(result.page)

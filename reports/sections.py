@@ -11,6 +11,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from reports.ablation import ablation_table
+from reports.against import build_changes
+from reports.against_table import against_table
 from reports.capture import capture_table
 from reports.comparison import ComparisonRow, build_comparison
 from reports.cost_table import cost_table
@@ -74,6 +76,8 @@ class Summary:
 
     tables: tuple[Table, ...]
     drawings: tuple[Drawing, ...]
+    #: What changed from another store, in words; empty where there is none.
+    changes: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,17 +115,29 @@ def build_section(store: Store, task: str) -> Section:
     )
 
 
-def build_summary(store: Store, sections: Sequence[Section]) -> Summary:
-    """Gather the tables and figures over all tasks; those that have nothing to show are left out."""
+def build_summary(store: Store, sections: Sequence[Section], against: Store | None = None) -> Summary:
+    """Gather the tables and figures over all tasks; those that have nothing to show are left out.
+
+    Args:
+        store: The runs.
+        sections: Its tasks.
+        against: Another store whose runs are compared with these.
+    """
     rows = {section.task: section.rows for section in sections}
+    changes = None if against is None else against_table(build_changes(store, against), against.folder.name)
     tables = (
+        changes,
         overview_table(store, rows),
         variants_table(store, rows),
         ablation_table(store),
         cost_table(store, rows),
         capture_table(store),
     )
-    return Summary(tables=tuple(table for table in tables if table is not None), drawings=draw_summary(store, rows))
+    return Summary(
+        tables=tuple(table for table in tables if table is not None),
+        drawings=draw_summary(store, rows),
+        changes=changes.notes[0] if changes else "",
+    )
 
 
 def run_detail(run: Run) -> RunDetail:

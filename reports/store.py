@@ -12,11 +12,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from reports.collection import baseline_of, origin, split
+from reports.collection import baseline_of, known_order, origin, split
 from reports.fields import Record, RunStoreError, check_schema, mapping, number, read_record, sequence, text
 from reports.metric import Metric, read_metric
 from reports.runs import Failure, Run, load_run
-from reports.style import METHODS
 from reports.versions import differences
 
 
@@ -158,8 +157,8 @@ def _load_collection(folder: Path) -> Store:
     if not found:
         left_out = f" (left out {problems[0]})" if problems else ""
         raise RunStoreError(
-            f"{str(folder)!r} holds no comparison.json, so it is not a run store, nor a finished run in runs/{left_out}: "
-            f"give the --out folder of a benchmarks.compare or benchmarks.claims command"
+            f"{str(folder)!r} holds no comparison.json, so it is not a run store, nor a finished run in runs/{left_out}: give "
+            f"the --out folder of a benchmarks.compare or benchmarks.claims command"
         )
     runs, others, repeats = split(found)
     problems += [Problem(where=f"runs/{key}", what=reason) for key, reason in repeats.items()]
@@ -168,7 +167,7 @@ def _load_collection(folder: Path) -> Store:
         for run in (*runs, *others)
         for name, fault in run.faults.items()
     ]
-    methods = _known_order({run.method for run in runs})
+    methods = known_order({run.method for run in runs})
     command, created = origin(folder, found.values())
     return Store(
         folder=folder,
@@ -187,17 +186,6 @@ def _load_collection(folder: Path) -> Store:
         others=others,
         warnings=differences((*runs, *others)),
     )
-
-
-def _known_order(methods: set[str]) -> tuple[str, ...]:
-    """Return methods in the order in which they are listed everywhere, variants of plain LoRA after it."""
-    known = list(METHODS)
-
-    def place(name: str) -> tuple[bool, str, int, str]:
-        variant, _, method = name.rpartition("+")
-        return bool(variant), variant, known.index(method) if method in known else len(known), name
-
-    return tuple(sorted(methods, key=place))
 
 
 def _planned(comparison: Record) -> tuple[Planned, ...]:
