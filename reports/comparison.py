@@ -65,7 +65,7 @@ class ComparisonRow:
 def build_comparison(store: Store, task: str) -> tuple[ComparisonRow, ...]:
     """Return one row for each method of the comparison, in its order."""
     baseline = store.runs_of(task, store.baseline)
-    return tuple(_row(store, task, method, baseline) for method in store.methods)
+    return tuple(_row(store, task, method, baseline) for method in store.methods_of(task))
 
 
 def _row(store: Store, task: str, method: str, baseline: tuple[Run, ...]) -> ComparisonRow:
@@ -75,7 +75,7 @@ def _row(store: Store, task: str, method: str, baseline: tuple[Run, ...]) -> Com
     reasons: dict[str, str] = {}
     metric = store.metric_of(task)
     harness = harness_names(run.row for run in store.runs if run.task == task)
-    averaged = (*AVERAGED, *metric.part_fields, *harness)
+    averaged = (*AVERAGED, "extra_memory_bytes", *metric.part_fields, *harness)
     for name in averaged:
         _average(name, runs, partial(_stored, name), values, reasons)
     if is_baseline:

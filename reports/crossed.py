@@ -27,7 +27,7 @@ import numpy as np
 
 from reports.set_scores import Mean, Statistic, Values
 from reports.statistics import LEVEL, StatisticsError
-from reports.student import t_quantile
+from reports.student import t_quantile, t_tails
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,6 +38,15 @@ class Measured:
     low: float
     high: float
     degrees: float
+    standard_error: float
+
+    @property
+    def probability(self) -> float:
+        """Two-sided probability of an estimate at least as far from zero if the truth is zero (Student's test)."""
+        # Values that agree to rounding have no spread to test with.
+        if self.standard_error <= 1e-12:
+            return 1.0 if abs(self.value) <= 1e-12 else 0.0
+        return t_tails(self.value / self.standard_error, self.degrees)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,8 +101,9 @@ def student_interval(value: float, components: Sequence[tuple[float, float]], *,
     variance = sum(part for part, _ in components)
     spread = sum(part**2 / degrees for part, degrees in components)
     degrees = variance**2 / spread if spread > 0.0 else components[0][1]
-    half = t_quantile((1.0 + level) / 2.0, degrees) * math.sqrt(variance)
-    return Measured(value=value, low=value - half, high=value + half, degrees=degrees)
+    error = math.sqrt(variance)
+    half = t_quantile((1.0 + level) / 2.0, degrees) * error
+    return Measured(value=value, low=value - half, high=value + half, degrees=degrees, standard_error=error)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from reports.comparison import AVERAGED, ComparisonRow
+from reports.layout import Table
 from reports.published import Pair
 from reports.sharpness import ESTIMATES, SharpnessRow
 from reports.statistics import Estimate
@@ -59,6 +60,25 @@ def published_records(pairs: Iterable[Pair]) -> list[Flat]:
     ]
 
 
+#: What a printed entry may carry beside its value, in full precision.
+_NUMBERS = ("value", "standard_error", "seeds", "low", "high", "probability", "holm_probability")
+
+
+def table_records(table: Table) -> list[Flat]:
+    """Return one flat record for each entry of a printed table: its place, what it shows, and its numbers."""
+    records = []
+    for group in table.groups:
+        for line in group.lines:
+            for column, cell in zip(table.columns, line.cells, strict=True):
+                record: Flat = {"group": group.title, "method": line.method, "row": line.label}
+                record |= {"column": column.title, "unit": column.unit}
+                numbers = dict(cell.numbers)
+                record |= {name: numbers.get(name) for name in _NUMBERS}
+                record |= {"text": cell.text, "detail": cell.detail, "mark": cell.mark, "reason": cell.reason}
+                records.append(record)
+    return records
+
+
 def sharpness_records(rows: Iterable[SharpnessRow]) -> list[Flat]:
     """Return one flat record for each row; eigenvalues and increases are of the mean loss."""
     records = []
@@ -77,6 +97,8 @@ def sharpness_records(rows: Iterable[SharpnessRow]) -> list[Flat]:
 
 def write_csv(path: Path, records: Sequence[Flat]) -> None:
     """Write flat records with one head line; floats in the shortest form that reads back exactly."""
+    if not records:
+        raise ValueError(f"{path.name} would have no line; a table without rows is not written")
     with path.open("w", encoding="utf-8", newline="") as stream:
         writer = csv.DictWriter(stream, fieldnames=list(records[0]), lineterminator="\n")
         writer.writeheader()

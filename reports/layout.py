@@ -28,11 +28,23 @@ class Column:
 
 @dataclass(frozen=True, kw_only=True)
 class Cell:
-    """One entry: `text` with a smaller `detail`, or a hole with the `reason` why it is empty."""
+    """One entry: `text` with a smaller `detail`, or a hole with the `reason` why it is empty.
+
+    Attributes:
+        numbers: (name, value) of what the text shows, in full precision and in the unit of the column; `value` first.
+        mark: `best`, `tied` (not distinguishable from the best) or nothing.
+    """
 
     text: str
     detail: str = ""
     reason: str = ""
+    numbers: tuple[tuple[str, float], ...] = ()
+    mark: str = ""
+
+    @property
+    def value(self) -> float | None:
+        """The number that the entry is sorted by, or None for a hole or words."""
+        return dict(self.numbers).get("value")
 
     @property
     def line(self) -> str:
@@ -59,12 +71,18 @@ class Group:
 
 @dataclass(frozen=True, kw_only=True)
 class Table:
-    """A printed table; the first column, the method, has no entry in `columns`."""
+    """A printed table; the first column, called `head`, has no entry in `columns`.
+
+    Attributes:
+        notes: Sentences below the table: what marks mean, what was not compared.
+    """
 
     name: str
     caption: str
     columns: tuple[Column, ...]
     groups: tuple[Group, ...]
+    head: str = "Method"
+    notes: tuple[str, ...] = ()
 
 
 def hole(reason: str) -> Cell:
@@ -74,10 +92,22 @@ def hole(reason: str) -> Cell:
 
 def estimate_cell(found: Estimate, write: Writer, *, one: str = "") -> Cell:
     """Return the cell of an estimate over seeds; `one` is its detail where there is a single run."""
+    numbers: tuple[tuple[str, float], ...] = (("value", found.mean),)
     if found.standard_error is None:
-        return Cell(text=write(found.mean), detail=one)
+        return Cell(text=write(found.mean), detail=one, numbers=numbers)
+    numbers += (("standard_error", found.standard_error), ("seeds", float(found.count)))
     # A count that is equal in all seeds has no spread to speak of, only rounding.
     if not one and found.standard_error <= 1e-9 * abs(found.mean):
-        return Cell(text=write(found.mean))
+        return Cell(text=write(found.mean), numbers=numbers)
     error = significant(found.standard_error, 2) if write is significant else write(found.standard_error)
-    return Cell(text=write(found.mean), detail=f"± {error}" + (f", {spoken(found.count, 'seed')}" if one else ""))
+    detail = f"± {error}" + (f", {spoken(found.count, 'seed')}" if one else "")
+    return Cell(text=write(found.mean), detail=detail, numbers=numbers)
+
+
+def difference_cell(difference: float, low: float, high: float, write: Writer) -> Cell:
+    """Return the cell of a difference with its interval."""
+    return Cell(
+        text=write(difference),
+        detail=f"{write(low)} to {write(high)}",
+        numbers=(("value", difference), ("low", low), ("high", high)),
+    )

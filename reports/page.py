@@ -6,6 +6,8 @@ markup in every expression. The page carries its style and figures inside, so it
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,13 +17,29 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from reports.figures.canvas import Drawing, inline_svg
-from reports.layout import Cell
-from reports.quantities import moment
-from reports.sections import RunDetail, Section
+from reports.layout import Cell, Table
+from reports.quantities import moment, spoken
+from reports.sections import RunDetail, Section, Summary
 from reports.store import Store
 from reports.style import DARK_PAPER, LIGHT_PAPER, method_label, method_style
 
 _TEMPLATES = Path(__file__).parent / "templates"
+#: Methods that a title names; more are counted.
+_NAMED = 5
+#: First part of a table's name -> the heading above it.
+_TITLES = {
+    "against": "What changed",
+    "overview": "Methods by tasks",
+    "variants": "Adapter variants",
+    "options": "Options",
+    "cost": "Cost",
+    "capture": "Capture",
+    "comparison": "Comparison",
+    "sharpness": "Curvature and sharpness",
+    "published": "Published and measured",
+    "tuning": "Search",
+}
+_SCRIPT = _TEMPLATES / "page.js"
 
 
 class MarkdownText(str):
@@ -30,7 +48,7 @@ class MarkdownText(str):
     __slots__ = ()
 
 
-def html_page(store: Store, sections: Sequence[Section], details: Sequence[RunDetail]) -> str:
+def html_page(store: Store, summary: Summary, sections: Sequence[Section], details: Sequence[RunDetail]) -> str:
     """Return the self-contained page."""
     environment = Environment(
         loader=FileSystemLoader(_TEMPLATES),
@@ -43,12 +61,33 @@ def html_page(store: Store, sections: Sequence[Section], details: Sequence[RunDe
     environment.filters["moment"] = moment
     environment.filters["svg"] = _svg
     environment.filters["position"] = _position
+    script = _SCRIPT.read_text(encoding="utf-8")
+    # The policy allows this one script by its hash, so that markup from data could not run even if it were not escaped.
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     template = environment.get_template("index.html.j2")
-    return template.render(**_context(store, sections), details=details, light=LIGHT_PAPER, dark=DARK_PAPER)
+    return template.render(
+        **_context(store, summary, sections),
+        details=details,
+        light=LIGHT_PAPER,
+        dark=DARK_PAPER,
+        script=Markup(script),
+        script_hash=digest,
+    )
 
 
-def markdown_page(store: Store, sections: Sequence[Section]) -> str:
+def markdown_page(store: Store, summary: Summary, sections: Sequence[Section]) -> str:
     """Return the report as Markdown, with figures as links into `figures/`."""
+    return _markdown().get_template("report.md.j2").render(**_context(store, summary, sections))
+
+
+def markdown_table(table: Table) -> str:
+    """Return one table as Markdown."""
+    environment = _markdown()
+    text = '{% from "table.md.j2" import table %}{{ table(content)|markdown }}'
+    return environment.from_string(text).render(content=table).strip() + "\n"
+
+
+def _markdown() -> Environment:
     # HTML escaping is off because the finaliser escapes every expression, for Markdown and HTML both.
     environment = Environment(
         loader=FileSystemLoader(_TEMPLATES),
@@ -63,7 +102,8 @@ def markdown_page(store: Store, sections: Sequence[Section]) -> str:
     environment.filters["cell"] = _markdown_cell
     # Drawing names are made of letters, digits, dots and hyphens, and must stay as they are inside a link.
     environment.filters["link"] = MarkdownText
-    return environment.get_template("report.md.j2").render(**_context(store, sections))
+    environment.filters["markdown"] = MarkdownText
+    return environment
 
 
 def escape_markdown(value: Any) -> str:
@@ -74,15 +114,23 @@ def escape_markdown(value: Any) -> str:
     return re.sub(r"([\\`*_\[\]|~#])", r"\\\1", flat).replace("&", "&amp;").replace("<", "&lt;")
 
 
-def _context(store: Store, sections: Sequence[Section]) -> dict[str, Any]:
+def _context(store: Store, summary: Summary, sections: Sequence[Section]) -> dict[str, Any]:
     labels = [method_label(method) for method in store.methods]
     return {
         "store": store,
+        "titles": _TITLES,
+        "summary": summary,
         "sections": sections,
-        "title": " and ".join([", ".join(labels[:-1]), labels[-1]] if len(labels) > 1 else labels),
+        "title": _title(labels, len(store.tasks)),
         "label": method_label,
         "models": sorted({str(run.spec["model"]) for run in store.runs if "model" in run.spec}),
     }
+
+
+def _title(labels: list[str], tasks: int) -> str:
+    if len(labels) > _NAMED:
+        return f"{len(labels)} methods on {spoken(tasks, 'task')}"
+    return " and ".join([", ".join(labels[:-1]), labels[-1]] if len(labels) > 1 else labels)
 
 
 def _svg(drawing: Drawing) -> Markup:
@@ -102,4 +150,7 @@ def _code(value: str) -> MarkdownText:
 
 
 def _markdown_cell(cell: Cell) -> MarkdownText:
-    return MarkdownText(escape_markdown(cell.line))
+    text, detail = escape_markdown(cell.text), f" ({escape_markdown(cell.detail)})" if cell.detail else ""
+    # Markdown has no underline: what is not distinguishable from the best is in italics.
+    marker = {"best": "**", "tied": "*"}.get(cell.mark, "")
+    return MarkdownText(f"{marker}{text}{marker}{detail}")

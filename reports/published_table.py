@@ -50,7 +50,11 @@ def _line(pair: Pair) -> Line:
         published = hole(pair.reasons["published"])
     else:
         error = pair.published.standard_error
-        published = Cell(text=write(pair.published.value), detail="" if error is None else f"± {write(error)}")
+        published = Cell(
+            text=write(pair.published.value),
+            detail="" if error is None else f"± {write(error)}",
+            numbers=_numbers(pair.published.value, error),
+        )
     measured = (
         hole(pair.reasons["measured"]) if pair.measured is None else estimate_cell(pair.measured, write, one="one seed")
     )
@@ -64,4 +68,9 @@ def _difference(pair: Pair, write: Writer) -> Cell:
     if value is None:
         return hole(pair.reasons.get("measured") or pair.reasons["published"])
     sign = "+" if value > 0 else ""
-    return Cell(text=sign + write(value), detail="" if error is None else f"± {write(error)}")
+    detail = "" if error is None else f"± {write(error)}"
+    return Cell(text=sign + write(value), detail=detail, numbers=_numbers(value, error))
+
+
+def _numbers(value: float, error: float | None) -> tuple[tuple[str, float], ...]:
+    return (("value", value),) + (() if error is None else (("standard_error", error),))

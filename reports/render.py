@@ -1,8 +1,8 @@
 """The report of a run store: `python -m reports.render RUNS [--out FOLDER]`.
 
 Reads stored runs and nothing else, and writes `index.html` (self-contained), `report.md`, `figures/` (PNG and PDF)
-and `tables/` (CSV). The same runs give the same bytes: the only time shown is the one stored with the comparison.
-Broken or missing runs become named holes; a folder that is no run store, or has no finished run, is refused.
+and `tables/` (CSV, LaTeX, Markdown). The same runs give the same bytes: the only time shown is the one stored with the
+comparison. Broken or missing runs become named holes; a folder that is no run store, or has no finished run, is refused.
 """
 
 from __future__ import annotations
@@ -26,45 +26,47 @@ class RenderResult:
     figures: tuple[Path, ...]
     tables: tuple[Path, ...]
     problems: tuple[Problem, ...]
+    #: Where runs were not made alike, one sentence each.
+    warnings: tuple[str, ...] = ()
+    #: What changed from the other store, in words; empty where there is none.
+    changes: str = ""
 
 
-def render(runs_folder: Path | str, out_folder: Path | str | None = None) -> RenderResult:
+def render(
+    runs_folder: Path | str, out_folder: Path | str | None = None, *, against: Path | str | None = None
+) -> RenderResult:
     """Render the report of a run store.
 
     Args:
         runs_folder: The `--out` folder of a comparison.
         out_folder: Where to write; `runs_folder/report` if None. Files of an earlier report are replaced.
+        against: Another run store; the report then says what changed from it to this one.
 
     Raises:
         RunStoreError: the folder is missing, is no run store, or has no finished run (a `ValueError`).
         OSError: the report cannot be written.
     """
     store = load_store(Path(runs_folder))
+    other = None if against is None else load_store(Path(against))
     # Drawing libraries take a second to import, which a refused folder should not cost.
-    from reports.export import comparison_records, published_records, sharpness_records, write_csv
     from reports.figures.canvas import save
     from reports.page import html_page, markdown_page
-    from reports.sections import build_section, run_detail
+    from reports.sections import build_section, build_summary, run_detail
+    from reports.table_files import write_records, write_tables
 
     out = Path(out_folder) if out_folder is not None else store.folder / "report"
     sections = [build_section(store, task) for task in store.tasks]
-    details = [run_detail(run) for run in store.runs]
-    page, markdown = html_page(store, sections, details), markdown_page(store, sections)
+    summary = build_summary(store, sections, other)
+    details = [run_detail(run) for run in (*store.runs, *store.others)]
+    page, markdown = html_page(store, summary, sections, details), markdown_page(store, summary, sections)
     for name in ("figures", "tables"):
         (out / name).mkdir(parents=True, exist_ok=True)
-    figures: list[Path] = []
-    tables: list[Path] = []
+    drawings = [*summary.drawings, *(drawing for section in sections for drawing in section.drawings)]
+    figures = [path for drawing in drawings for path in save(drawing, out / "figures")]
+    tables = write_tables(summary.tables, out / "tables")
     for section in sections:
-        for drawing in section.drawings:
-            figures.extend(save(drawing, out / "figures"))
-        tables.append(out / "tables" / f"{section.comparison_table.name}.csv")
-        write_csv(tables[-1], comparison_records(section.rows))
-        if section.sharpness_table is not None:
-            tables.append(out / "tables" / f"{section.sharpness_table.name}.csv")
-            write_csv(tables[-1], sharpness_records(section.sharpness))
-        if section.published_table is not None:
-            tables.append(out / "tables" / f"{section.published_table.name}.csv")
-            write_csv(tables[-1], published_records(section.published))
+        tables += write_tables(section.tables, out / "tables")
+        tables += write_records(section, out / "tables")
     (out / "report.md").write_text(markdown, encoding="utf-8", newline="\n")
     (out / "index.html").write_text(page, encoding="utf-8", newline="\n")
     return RenderResult(
@@ -73,6 +75,8 @@ def render(runs_folder: Path | str, out_folder: Path | str | None = None) -> Ren
         figures=tuple(figures),
         tables=tuple(tables),
         problems=store.problems,
+        warnings=store.warnings,
+        changes=summary.changes,
     )
 
 
@@ -84,15 +88,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("runs", metavar="RUNS", type=Path, help="the --out folder of a benchmarks.compare command")
     parser.add_argument("--out", metavar="FOLDER", type=Path, help="where to write (default: RUNS/report)")
+    parser.add_argument(
+        "--against", metavar="OTHER", type=Path, help="another run store: say what changed from it to RUNS"
+    )
     options = parser.parse_args(arguments)
     try:
-        result = render(options.runs, options.out)
+        result = render(options.runs, options.out, against=options.against)
     except RunStoreError as fault:
         print(f"reports.render: {fault}", file=sys.stderr)
         return 2
     except OSError as fault:
         print(f"reports.render: cannot write the report: {fault}; choose another --out", file=sys.stderr)
         return 2
+    for warning in result.warnings:
+        print(f"reports.render: {warning}", file=sys.stderr)
+    if result.changes:
+        print(f"reports.render: against {options.against}: {result.changes}", file=sys.stderr)
     for problem in result.problems:
         print(f"reports.render: left out {problem}", file=sys.stderr)
     print(result.page)

@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from reports.dynamics import Dynamics, read_dynamics
 from reports.fields import (
     Record,
     RunStoreError,
@@ -71,6 +72,8 @@ class Run:
     measurement: Measurement | None
     #: What was drawn for the examples, uint8 (examples, 3, side, side), where answers are pictures.
     pictures: NDArray[np.uint8] | None = None
+    #: How the adapters moved while they trained, where it was recorded.
+    dynamics: Dynamics | None = None
     #: File name -> why it could not be used.
     faults: Mapping[str, str] = field(default_factory=dict)
 
@@ -129,6 +132,7 @@ def load_run(folder: Path) -> Run:
         history=_history(folder / "history.json", faults),
         examples=_examples(folder / "examples.json", faults),
         measurement=_measurement(folder / "measurement.json", faults),
+        dynamics=_dynamics(folder / "dynamics.json", faults),
         pictures=_pictures(folder / "pictures.npy", faults),
         faults=faults,
     )
@@ -191,6 +195,16 @@ def _pictures(path: Path, faults: dict[str, str]) -> NDArray[np.uint8] | None:
         return None
     pictures: NDArray[np.uint8] = found
     return pictures
+
+
+def _dynamics(path: Path, faults: dict[str, str]) -> Dynamics | None:
+    if not path.exists():
+        return None
+    try:
+        return read_dynamics(path)
+    except RunStoreError as fault:
+        faults[path.name] = str(fault)
+        return None
 
 
 def _measurement(path: Path, faults: dict[str, str]) -> Measurement | None:

@@ -1,4 +1,4 @@
-"""What the page says about one task, and about one run, gathered before any of it is written.
+"""What the page says about all tasks together, about one task, and about one run, gathered before any of it is written.
 
 A section holds the rows, the printed tables, the sentences and the drawings of a task; page, Markdown and CSV are
 three views of it. A run's details show its first right answers (those with full marks) and its first others in test
@@ -7,13 +7,20 @@ order, so the choice cannot flatter.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+from reports.ablation import ablation_table
+from reports.against import build_changes
+from reports.against_table import against_table
+from reports.capture import capture_table
 from reports.comparison import ComparisonRow, build_comparison
+from reports.cost_table import cost_table
 from reports.fields import Record, number
-from reports.figures import Drawing, draw_task
+from reports.figures import Drawing, draw_summary, draw_task
 from reports.layout import Table
 from reports.metric import Metric, read_metric
+from reports.overview import overview_table
 from reports.published import Pair, build_published
 from reports.published_table import published_table
 from reports.quantities import significant
@@ -24,6 +31,7 @@ from reports.style import method_label
 from reports.summary import Verdict, cost_sentence, scope, sharpness_sentences, verdicts
 from reports.tables import comparison_table, sharpness_table
 from reports.tuning import tuning_table
+from reports.variants import variants_table
 
 #: Right and wrong answers shown for each run.
 EXAMPLES_SHOWN = 2
@@ -50,10 +58,26 @@ class Section:
     published_table: Table | None
 
     @property
+    def tables(self) -> tuple[Table, ...]:
+        """The tables that the section has, in the order of the page."""
+        tables = (self.comparison_table, self.sharpness_table, self.published_table, self.tuning_table)
+        return tuple(table for table in tables if table is not None)
+
+    @property
     def reach(self) -> float:
         """Half the width of the axis on which all differences of the section fit (a fraction of one)."""
         bounds = [abs(bound) for v in self.verdicts for bound in (v.low, v.high) if bound is not None]
         return 1.12 * max(bounds, default=0.0) or 0.01
+
+
+@dataclass(frozen=True, kw_only=True)
+class Summary:
+    """What stands before the tasks: tables and figures over all of them."""
+
+    tables: tuple[Table, ...]
+    drawings: tuple[Drawing, ...]
+    #: What changed from another store, in words; empty where there is none.
+    changes: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,6 +112,31 @@ def build_section(store: Store, task: str) -> Section:
         tuning_table=tuning_table(store, task),
         published=published,
         published_table=published_table(published, task=task, preset=store.preset_name),
+    )
+
+
+def build_summary(store: Store, sections: Sequence[Section], against: Store | None = None) -> Summary:
+    """Gather the tables and figures over all tasks; those that have nothing to show are left out.
+
+    Args:
+        store: The runs.
+        sections: Its tasks.
+        against: Another store whose runs are compared with these.
+    """
+    rows = {section.task: section.rows for section in sections}
+    changes = None if against is None else against_table(build_changes(store, against), against.folder.name)
+    tables = (
+        changes,
+        overview_table(store, rows),
+        variants_table(store, rows),
+        ablation_table(store),
+        cost_table(store, rows),
+        capture_table(store),
+    )
+    return Summary(
+        tables=tuple(table for table in tables if table is not None),
+        drawings=draw_summary(store, rows),
+        changes=changes.notes[0] if changes else "",
     )
 
 

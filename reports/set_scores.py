@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +20,17 @@ Values = NDArray[np.float64]
 Columns = NDArray[np.int64]
 Statistic = Callable[[Values, Columns], Values]
 """`statistic(values, columns)`: one value (N,) an example, examples drawn from them (R, n) -> R set scores."""
+
+Counts = NDArray[np.float64]
+
+
+@runtime_checkable
+class Weighted(Protocol):
+    """A statistic that can be taken from how often each example was drawn, which is one matrix product."""
+
+    def weighted(self, values: Values, counts: Counts) -> Values:
+        """Return the set score of every draw: one value (N,) an example, counts (R, N) -> (R,)."""
+        ...
 
 
 class MetricError(ValueError):
@@ -44,6 +56,11 @@ class Mean:
     def __call__(self, values: Values, columns: Columns) -> Values:
         """Return the mean of every draw."""
         found: Values = values[columns].mean(axis=1)
+        return found
+
+    def weighted(self, values: Values, counts: Counts) -> Values:
+        """Return the mean of every draw, from how often it holds each example."""
+        found: Values = counts @ values / counts.sum(axis=1)
         return found
 
 
@@ -74,14 +91,29 @@ class MatthewsCorrelation:
 
     def __call__(self, values: Values, columns: Columns) -> Values:
         """Return the correlation of every draw, 0 where either side is constant."""
-        answered, truly, drawn = values[columns], self._truth[columns], columns.shape[1]
+        answered, truly = values[columns], self._truth[columns]
         counts = [((answered == name).sum(axis=1), (truly == name).sum(axis=1)) for name in range(3)]
         right = (answered == truly).sum(axis=1)
-        covariance = drawn * right - sum(a * t for a, t in counts)
-        spreads = [drawn**2 - sum(count[side] ** 2 for count in counts) for side in (0, 1)]
-        product = np.asarray(spreads[0], dtype=np.float64) * spreads[1]
-        found: Values = np.where(product > 0, covariance, 0.0) / np.sqrt(np.where(product > 0, product, 1.0))
-        return found
+        return _correlation(right, counts, np.full(len(columns), columns.shape[1]))
+
+    def weighted(self, values: Values, counts: Counts) -> Values:
+        """Return the correlation of every draw, from how often it holds each example."""
+
+        def held(which: NDArray[np.bool_]) -> Values:
+            total: Values = counts @ which.astype(np.float64)
+            return total
+
+        pairs = [(held(values == name), held(self._truth == name)) for name in range(3)]
+        return _correlation(held(values == self._truth), pairs, counts.sum(axis=1))
+
+
+def _correlation(right: NDArray[Any], counts: list[tuple[NDArray[Any], NDArray[Any]]], drawn: NDArray[Any]) -> Values:
+    """Return the correlation from counts of right answers, of answers and of truths by class, and of all examples."""
+    covariance = drawn * right - sum(a * t for a, t in counts)
+    spreads = [drawn**2 - sum(count[side] ** 2 for count in counts) for side in (0, 1)]
+    product = np.asarray(spreads[0], dtype=np.float64) * spreads[1]
+    found: Values = np.where(product > 0, covariance, 0.0) / np.sqrt(np.where(product > 0, product, 1.0))
+    return found
 
 
 SetMetric = Mean | MatthewsCorrelation

@@ -51,7 +51,7 @@ def measured_spaces(store: Store, task: str) -> tuple[str, ...]:
 def build_sharpness(store: Store, task: str) -> tuple[SharpnessRow, ...]:
     """Return one row for each measured space and method, space by space."""
     spaces = measured_spaces(store, task)
-    return tuple(_row(store, task, space, method) for space in spaces for method in store.methods)
+    return tuple(_row(store, task, space, method) for space in spaces for method in store.methods_of(task))
 
 
 def equal_radii(rows: Iterable[SharpnessRow]) -> tuple[float | None, float | None]:

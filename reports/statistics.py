@@ -13,12 +13,16 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from reports.set_scores import Mean, Statistic, Values
+from reports.set_scores import Mean, Statistic, Values, Weighted
 
 Scores = Values
+_Draw = tuple[int, NDArray[Any], NDArray[Any], NDArray[np.float64]]
 
 LEVEL = 0.95
 RESAMPLES = 10_000
@@ -138,19 +142,37 @@ def _resampled(scores: Scores, statistic: Statistic, resamples: int) -> Scores:
     if not np.isfinite(scores).all():
         raise StatisticsError("scores hold a value that is not finite")
     seeds, examples = scores.shape
-    generator = np.random.default_rng(_BOOTSTRAP_SEED)
     found = np.empty(resamples)
+    for start, columns, counts, weights in _draws(seeds, examples, resamples):
+        if isinstance(statistic, Weighted):
+            held = counts.astype(np.float64)
+            by_seed = np.stack([statistic.weighted(row, held) for row in scores], axis=1)
+        else:
+            by_seed = np.stack([statistic(row, columns) for row in scores], axis=1)
+        found[start : start + len(columns)] = (weights * by_seed).sum(axis=1) / seeds
+    return found
+
+
+@lru_cache(maxsize=4)
+def _draws(seeds: int, examples: int, resamples: int) -> tuple[_Draw, ...]:
+    """Return the draws of arrays of one shape, which all methods of a comparison share, in chunks of resamples.
+
+    A draw is (its first place, examples drawn (R, N), how often each was drawn (R, N), how often each seed was (R, S)).
+    """
+    generator = np.random.default_rng(_BOOTSTRAP_SEED)
     chunk = max(1, _DRAWS_AT_A_TIME // examples)
+    draws = []
     for start in range(0, resamples, chunk):
         size = min(chunk, resamples - start)
         columns = generator.integers(examples, size=(size, examples))
-        if seeds == 1:
-            found[start : start + size] = statistic(scores[0], columns)
-            continue
-        counts = generator.multinomial(seeds, np.full(seeds, 1.0 / seeds), size=size)
-        by_seed = np.stack([statistic(row, columns) for row in scores], axis=1)
-        found[start : start + size] = (counts * by_seed).sum(axis=1) / seeds
-    return found
+        flat = columns + examples * np.arange(size)[:, None]
+        counts = np.bincount(flat.ravel(), minlength=size * examples).reshape(size, examples)
+        weights = np.ones((size, 1))
+        if seeds > 1:
+            weights = generator.multinomial(seeds, np.full(seeds, 1.0 / seeds), size=size).astype(np.float64)
+        # Small integers: what is kept for the next method takes four bytes an entry, not eight.
+        draws.append((start, columns.astype(np.int32), counts.astype(np.float32), weights))
+    return tuple(draws)
 
 
 def paired_difference(method: Scores, baseline: Scores, *, statistic: Statistic = _MEAN) -> PairedDifference:

@@ -12,9 +12,11 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from reports.collection import baseline_of, known_order, origin, split
 from reports.fields import Record, RunStoreError, check_schema, mapping, number, read_record, sequence, text
 from reports.metric import Metric, read_metric
 from reports.runs import Failure, Run, load_run
+from reports.versions import differences
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,6 +70,10 @@ class Store:
     tuning: tuple[Record, ...] = ()
     #: The preset that the comparison was made from: its name, and which published rows belong to it; empty without one.
     preset: Record = field(default_factory=dict)
+    #: Runs of a collection under other settings than the main one of their method; they are rows of the options table.
+    others: tuple[Run, ...] = ()
+    #: Where runs were not made alike, one sentence each.
+    warnings: tuple[str, ...] = ()
 
     @property
     def preset_name(self) -> str:
@@ -79,6 +85,11 @@ class Store:
         """Return the finished runs of one method on one task, by seed."""
         found = (run for run in self.runs if run.task == task and run.method == method)
         return tuple(sorted(found, key=lambda run: run.seed))
+
+    def methods_of(self, task: str) -> tuple[str, ...]:
+        """Return the methods that were planned on a task, in the order of the comparison."""
+        here = {plan.method for plan in self.planned if plan.task == task}
+        return tuple(method for method in self.methods if method in here)
 
     def metric_of(self, task: str) -> Metric:
         """Return the metric of a task; tasks without a finished run, and old runs, have a nameless `score`."""
@@ -100,10 +111,7 @@ def load_store(folder: Path) -> Store:
     if not folder.is_dir():
         raise RunStoreError(f"no folder {str(folder)!r}: give the --out folder of a benchmarks.compare command")
     if not (folder / "comparison.json").is_file():
-        raise RunStoreError(
-            f"{str(folder)!r} holds no comparison.json, so it is not a run store: "
-            f"give the --out folder of a benchmarks.compare command"
-        )
+        return _load_collection(folder)
     comparison = read_record(folder / "comparison.json")
     check_schema(comparison, "comparison.json")
     planned = _planned(comparison)
@@ -138,6 +146,45 @@ def load_store(folder: Path) -> Store:
         problems=tuple(problems),
         preset=mapping(comparison, "preset"),
         tuning=tuple(entry for entry in sequence(comparison, "tuning") if isinstance(entry, dict)),
+        warnings=differences(runs),
+    )
+
+
+def _load_collection(folder: Path) -> Store:
+    """Load the runs of a folder that holds no comparison, each method under its main setting."""
+    problems: list[Problem] = []
+    found = _load_runs(folder / "runs", None, problems)
+    if not found:
+        left_out = f" (left out {problems[0]})" if problems else ""
+        raise RunStoreError(
+            f"{str(folder)!r} holds no comparison.json, so it is not a run store, nor a finished run in runs/{left_out}: give "
+            f"the --out folder of a benchmarks.compare or benchmarks.claims command"
+        )
+    runs, others, repeats = split(found)
+    problems += [Problem(where=f"runs/{key}", what=reason) for key, reason in repeats.items()]
+    problems += [
+        Problem(where=f"runs/{run.key}/{name}", what=fault)
+        for run in (*runs, *others)
+        for name, fault in run.faults.items()
+    ]
+    methods = known_order({run.method for run in runs})
+    command, created = origin(folder, found.values())
+    return Store(
+        folder=folder,
+        command=command,
+        created=created,
+        methods=methods,
+        tasks=tuple(sorted({run.task for run in runs})),
+        seeds=tuple(sorted({run.seed for run in runs})),
+        baseline=baseline_of(methods),
+        conventions={},
+        environment={},
+        planned=tuple(Planned(key=run.key, method=run.method, task=run.task, seed=run.seed) for run in runs),
+        runs=runs,
+        holes=(),
+        problems=tuple(problems),
+        others=others,
+        warnings=differences((*runs, *others)),
     )
 
 
@@ -160,7 +207,7 @@ def _names(comparison: Record, field: str, planned: Iterable[str]) -> tuple[str,
     return tuple(dict.fromkeys([str(name) for name in sequence(comparison, field)] + list(planned)))
 
 
-def _load_runs(folder: Path, wanted: set[str], problems: list[Problem]) -> dict[str, Run]:
+def _load_runs(folder: Path, wanted: set[str] | None, problems: list[Problem]) -> dict[str, Run]:
     found: dict[str, Run] = {}
     if not folder.is_dir():
         return found
@@ -169,10 +216,12 @@ def _load_runs(folder: Path, wanted: set[str], problems: list[Problem]) -> dict[
         # complete runs of another comparison in the same folder are simply not ours to show.
         if path.name.startswith(".") or not path.is_dir():
             continue
-        if path.name not in wanted:
+        if wanted is None or path.name not in wanted:
             if not (path / "run.json").is_file():
                 problems.append(Problem(where=f"runs/{path.name}", what="no run.json: a foreign folder, left out"))
-            continue
+                continue
+            if wanted is not None:
+                continue
         try:
             found[path.name] = load_run(path)
         except RunStoreError as fault:

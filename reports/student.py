@@ -1,4 +1,4 @@
-"""Quantiles of Student's t distribution for any number of degrees of freedom, whole or not.
+"""Quantiles and tails of Student's t distribution for any number of degrees of freedom, whole or not.
 
 With x = sqrt(f) tan(u) the density is proportional to cos(u)^(f - 1) on (-pi/2, pi/2), which is integrated by
 Gauss-Legendre quadrature and inverted by bisection. SciPy would do the same; it is no dependency of a report.
@@ -33,6 +33,19 @@ def t_quantile(probability: float, degrees: float) -> float:
         middle = (low + high) / 2.0
         low, high = (middle, high) if _integral(middle, degrees) < share * whole else (low, middle)
     return math.sqrt(degrees) * math.tan((low + high) / 2.0)
+
+
+def t_tails(value: float, degrees: float) -> float:
+    """Return P(|T| >= |value|) for T with `degrees` > 0 degrees of freedom, to about 1e-12 of one.
+
+    Raises:
+        ValueError: The degrees are not positive, or the value is no number.
+    """
+    if math.isnan(value) or not degrees > 0.0:
+        raise ValueError(f"expected a number and degrees above 0, found {value} and {degrees}")
+    degrees = min(degrees, _NEARLY_NORMAL)
+    angle = math.atan(abs(value) / math.sqrt(degrees))
+    return max(0.0, 1.0 - _integral(angle, degrees) / _integral(math.pi / 2.0, degrees))
 
 
 def _integral(angle: float, degrees: float) -> float:

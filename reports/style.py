@@ -90,6 +90,11 @@ def method_label(name: str) -> str:
     return method_style(name).label
 
 
+def variant_label(name: str) -> str:
+    """Return an adapter variant's name as it is written in text; plain LoRA has an empty name."""
+    return _VARIANTS.get(name, name) if name else "LoRA"
+
+
 def space_label(name: str) -> str:
     """Return a parameter space's name as a heading."""
     return _SPACES[name][0] if name in _SPACES else name

@@ -7,7 +7,7 @@ same cells go to the page and to Markdown.
 from __future__ import annotations
 
 from reports.comparison import ComparisonRow
-from reports.layout import Cell, Column, Group, Line, Table, Writer, estimate_cell, hole
+from reports.layout import Cell, Column, Group, Line, Table, Writer, difference_cell, estimate_cell, hole
 from reports.quantities import gibibytes, ratio, setting, significant, whole
 from reports.sharpness import SharpnessRow
 from reports.store import task_slug
@@ -84,7 +84,7 @@ def _comparison_cells(row: ComparisonRow) -> tuple[Cell, ...]:
     cost = plain("relative_cost", ratio)
     step = row.values.get("step_seconds")
     if not cost.reason and step:
-        cost = Cell(text=cost.text, detail=f"{significant(1000.0 * step.mean)} ms per step")
+        cost = Cell(text=cost.text, detail=f"{significant(1000.0 * step.mean)} ms per step", numbers=cost.numbers)
     return (
         first,
         _difference_cell(row),
@@ -107,7 +107,7 @@ def _difference_cell(row: ComparisonRow) -> Cell:
     if row.difference is None:
         return hole(row.reasons["difference"])
     interval, write = row.difference.interval, row.metric.difference
-    return Cell(text=write(row.difference.difference), detail=f"{write(interval.low)} to {write(interval.high)}")
+    return difference_cell(row.difference.difference, interval.low, interval.high, write)
 
 
 def sharpness_table(rows: tuple[SharpnessRow, ...]) -> Table:
@@ -169,13 +169,13 @@ def _sharpness_cells(row: SharpnessRow) -> tuple[Cell, ...]:
             stated.append(f"{error} {significant(row.errors[name], 2)}")
         if name.startswith("lambda") and not row.converged:
             stated.append("not converged")
-        return Cell(text=plain.text, detail=", ".join(stated))
+        return Cell(text=plain.text, detail=", ".join(stated), numbers=plain.numbers)
 
     def radius() -> Cell:
         if row.radius is None:
             return hole(row.reason or "the runs of this row differ in their radius")
         average = "" if row.average_radius is None else f"average {setting(row.average_radius)}"
-        return Cell(text=setting(row.radius), detail=average)
+        return Cell(text=setting(row.radius), detail=average, numbers=(("value", row.radius),))
 
     return (
         cell("lambda_max", error="residual"),

@@ -53,7 +53,11 @@ def _group(record: Record, metric: Metric) -> Group:
 def _cells(entry: Record, metric: Metric) -> tuple[Cell, ...]:
     rate, radius, score = (number(entry, name) for name in ("learning_rate", "radius", "score"))
     return (
-        Cell(text=setting(rate)) if rate is not None else hole("not recorded"),
-        Cell(text=setting(radius)) if radius is not None else hole("this method has none"),
-        Cell(text=metric.mark(score)) if score is not None else hole(text(entry, "problem") or "not recorded"),
+        Cell(text=setting(rate), numbers=(("value", rate),)) if rate is not None else hole("not recorded"),
+        Cell(text=setting(radius), numbers=(("value", radius),))
+        if radius is not None
+        else hole("this method has none"),
+        Cell(text=metric.mark(score), numbers=(("value", score),))
+        if score is not None
+        else hole(text(entry, "problem") or "not recorded"),
     )

@@ -3,6 +3,6 @@
 from __future__ import annotations
 
 from reports.figures.canvas import Drawing
-from reports.figures.gallery import draw_task
+from reports.figures.gallery import draw_summary, draw_task
 
-__all__ = ["Drawing", "draw_task"]
+__all__ = ["Drawing", "draw_summary", "draw_task"]

@@ -9,8 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
 from reports.comparison import ComparisonRow
-from reports.figures.canvas import Drawing, blank, marks
+from reports.figures.canvas import Drawing, blank, marks, settle
+from reports.figures.labels import place_labels
 from reports.quantities import ratio
 from reports.style import method_label
 
@@ -22,7 +26,7 @@ def draw_cost(rows: Sequence[ComparisonRow], baseline: str, name: str) -> Drawin
         return None
     metric = shown[0].metric
     figure, ((axes,),) = blank(1, 1, height=3.2)
-    facts = []
+    facts, points = [], []
     covers = ""
     for row in shown:
         cost, score = row.values["relative_cost"].mean, metric.scaled(row.values["score"].mean)
@@ -33,12 +37,13 @@ def draw_cost(rows: Sequence[ComparisonRow], baseline: str, name: str) -> Drawin
             bars = [[max(0.0, score - low)], [max(0.0, high - score)]]
             covers = row.score_interval.covers
         axes.errorbar(cost, score, yerr=bars, linestyle="", capsize=3, elinewidth=1.4, **marks(row.method))
-        axes.annotate(method_label(row.method), (cost, score), xytext=(8, 0), textcoords="offset points", va="center")
+        points.append((method_label(row.method), cost, score))
         fact = f"{method_label(row.method)} {metric.full_mark(row.values['score'].mean)} at {ratio(cost)}"
         facts.append(fact)
     axes.set_xlabel(f"time of one optimizer step, relative to {method_label(baseline)}")
     axes.set_ylabel(f"{metric.name} on test examples ({metric.unit})")
     axes.margins(x=0.14, y=0.12)
+    label_points(figure, axes, points)
     bars_note = f"Bars: 95 % bootstrap interval of each score over {covers}. " if covers else ""
     return Drawing(
         name=name,
@@ -48,3 +53,18 @@ def draw_cost(rows: Sequence[ComparisonRow], baseline: str, name: str) -> Drawin
         alt=f"Scatter plot of {metric.name} on test examples against relative step time: {'; '.join(facts)}.",
         figure=figure,
     )
+
+
+def label_points(figure: Figure, axes: Axes, points: Sequence[tuple[str, float, float]]) -> None:
+    """Name the points of finished axes, clear of each other and of their own bars and markers."""
+    # Labels are placed by their extent on the canvas, so the layout has to be final before.
+    settle(figure)
+    renderer = figure.canvas.get_renderer()  # type: ignore[attr-defined]
+    obstacles = [
+        artist.get_window_extent(renderer)
+        for container in axes.containers
+        for part in container
+        for artist in (part if isinstance(part, tuple) else (part,))
+        if artist is not None
+    ]
+    place_labels(axes, points, obstacles)

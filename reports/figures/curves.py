@@ -21,7 +21,7 @@ from reports.style import method_label
 
 def draw_curves(store: Store, task: str, name: str) -> Drawing | None:
     """Draw the curves of a task; None if no run recorded a loss."""
-    runs = {method: store.runs_of(task, method) for method in store.methods}
+    runs = {method: store.runs_of(task, method) for method in store.methods_of(task)}
     shown = tuple(method for method, found in runs.items() if any(_has_curve(run) for run in found))
     if not shown:
         return None

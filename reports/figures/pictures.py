@@ -49,7 +49,7 @@ def _chosen(store: Store, task: str) -> dict[str, Run]:
     """Return a run with pictures of every method that has any, all of one seed."""
     having = {
         method: {run.seed: run for run in store.runs_of(task, method) if run.pictures is not None and run.examples}
-        for method in store.methods
+        for method in store.methods_of(task)
     }
     having = {method: runs for method, runs in having.items() if runs}
     shared = set.intersection(*(set(runs) for runs in having.values())) if having else set()

@@ -54,7 +54,7 @@ def draw_slices(store: Store, task: str, name: str) -> Drawing | None:
 def _collect(store: Store, task: str, space: str) -> dict[str, Slices]:
     """Return each method's slices, the curves of all its seeds together where they share their steps."""
     found = {}
-    for method in store.methods:
+    for method in store.methods_of(task):
         spaces = [run.space(space) for run in store.runs_of(task, method)]
         slices = [measured.slices for measured in spaces if measured is not None and measured.slices is not None]
         alike = [one for one in slices if one.alphas == slices[0].alphas]

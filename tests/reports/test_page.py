@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import json
 import re
 from collections.abc import Callable
@@ -12,8 +14,10 @@ from typing import Any
 import pytest
 
 from reports.comparison import build_comparison
+from reports.cost_table import cost_table
+from reports.overview import overview_table
 from reports.page import escape_markdown, html_page, markdown_page
-from reports.sections import build_section, run_detail
+from reports.sections import build_section, build_summary, run_detail
 from reports.sharpness import build_sharpness
 from reports.store import Store, load_store
 from reports.tables import comparison_table, sharpness_table
@@ -66,8 +70,9 @@ class Page(HTMLParser):
 def pages(folder: Path) -> tuple[str, str]:
     store = load_store(folder)
     sections = [build_section(store, task) for task in store.tasks]
+    summary = build_summary(store, sections)
     details = [run_detail(run) for run in store.runs]
-    return html_page(store, sections, details), markdown_page(store, sections)
+    return html_page(store, summary, sections, details), markdown_page(store, summary, sections)
 
 
 @pytest.fixture(scope="module")
@@ -81,9 +86,12 @@ def three(three_seeds: Path) -> tuple[str, str]:
 
 
 def printed(store: Store) -> list[list[str]]:
-    """Return the cells of both tables of a task, line by line."""
+    """Return the cells of the tables of a store with one task, line by line."""
+    rows = {TASK: build_comparison(store, TASK)}
     tables = (
-        comparison_table(build_comparison(store, TASK), store.baseline),
+        overview_table(store, rows),
+        cost_table(store, rows),
+        comparison_table(rows[TASK], store.baseline),
         sharpness_table(build_sharpness(store, TASK)),
     )
     lines = (line for table in tables for group in table.groups for line in group.lines)
@@ -94,7 +102,7 @@ def test_page_is_well_formed_and_accessible(one: tuple[str, str]) -> None:
     page = Page(one[0])
     assert page.found("html") == [{"lang": "en"}]
     assert all(attributes.get("scope") for attributes in page.found("th"))
-    assert len(page.found("caption")) == len(page.found("table")) == 2
+    assert len(page.found("caption")) == len(page.found("table")) == 4
     assert len(page.found("h1")) == 1
     figures = [attributes for attributes in page.found("div") if attributes.get("role") == "img"]
     assert len(figures) == len(page.found("figure")) == 5
@@ -107,12 +115,18 @@ def test_page_is_well_formed_and_accessible(one: tuple[str, str]) -> None:
 
 def test_page_loads_nothing(one: tuple[str, str]) -> None:
     page = Page(one[0])
-    assert not page.found("script")
+    # The one script is the page's own, allowed by its hash alone.
+    scripts = re.findall(r"<script>(.*?)</script>", one[0], flags=re.DOTALL)
+    assert [page.found("script"), len(scripts)] == [[{}], 1]
+    digest = base64.b64encode(hashlib.sha256(scripts[0].encode()).digest()).decode()
+    policy = next(found["content"] for found in page.found("meta") if "http-equiv" in found)
+    assert f"script-src 'sha256-{digest}'; style-src" in str(policy)
     assert not page.found("link")
     assert not page.found("img")
     addresses = [str(value) for _, found in page.elements for name, value in found.items() if name in ("href", "src")]
     assert all(address.startswith("#") for address in addresses)
-    assert not re.search(r"https?://|//\w|@import", one[0])
+    assert not re.search(r"https?://|\W//\w|@import", one[0].replace(scripts[0], ""))
+    assert not re.search(r"fetch|XMLHttp|https?:|import\(", scripts[0])
     assert all("url(#" in match for match in re.findall(r"url\([^)]*", one[0]))
 
 
@@ -121,9 +135,9 @@ def test_page_and_markdown_show_every_cell_of_the_tables(which: str, request: py
     html, markdown = request.getfixturevalue(which)
     store = load_store(request.getfixturevalue({"one": "one_seed", "three": "three_seeds"}[which]))
     expected = printed(store)
-    assert [row for row in Page(html).rows if len(row) > 5 and row[0] in ("LoRA", "LoRA-SAM", "Bi-LoRA")] == expected
+    assert [row for row in Page(html).rows if len(row) > 3 and row[0] in ("LoRA", "LoRA-SAM", "Bi-LoRA")] == expected
     rows = [line.strip("| ").split(" | ") for line in markdown.splitlines() if line.startswith("| ")]
-    shown = [row for row in rows if len(row) > 5 and row[0] != "Method"]
+    shown = [[cell.replace("*", "") for cell in row] for row in rows if len(row) > 3 and row[0] != "Method"]
     assert shown == [[re.sub(r"\|(.*)", r" (\1)", cell) for cell in row] for row in expected]
 
 
@@ -144,7 +158,8 @@ def test_conventions_and_environment_are_printed(one: tuple[str, str]) -> None:
 def test_holes_are_marked_with_their_reason(make_store: MakeStore) -> None:
     html, markdown = pages(make_store(failed=("bilora",)))
     holes = [attributes for attributes in Page(html).found("td") if attributes.get("class") == "hole"]
-    assert len(holes) == 10 + 2 * 7
+    # The comparison, both spaces, the overview (score, cost, memory) and the cost table.
+    assert len(holes) == 10 + 2 * 7 + 3 + 5 + 2
     assert {attributes["title"] for attributes in holes} == {"failed in train: loss became NaN at step 40"}
     assert "1 of 3 planned runs is missing" in html
     assert "| Bi-LoRA | pocket-math | 0 | failed in train: loss became NaN at step 40 |" in markdown
@@ -168,7 +183,7 @@ def test_data_cannot_become_markup(make_store: MakeStore) -> None:
     spoil(folder / "comparison.json", lambda record: record.update(command=ATTACK, conventions={ATTACK: ATTACK}))
     html, markdown = pages(folder)
     page = Page(html)
-    assert not page.found("script")
+    assert page.found("script") == [{}]
     assert html.count("&lt;script&gt;") >= 8
     assert ATTACK in "".join(page.text)
     # In Markdown only the command, inside a code span, keeps its characters.
@@ -197,5 +212,6 @@ def test_two_tasks_have_two_sections(make_store: MakeStore) -> None:
     html, markdown = pages(make_store(tasks=("pocket-math", "pocket-code"), count=40))
     page = Page(html)
     assert [a["id"] for a in page.found("section") if str(a.get("id")).startswith("task-")] == ["task-1", "task-2"]
-    assert len(page.found("figure")) == 10
+    # Five figures a task, and the average against cost; one seed has no interval over runs.
+    assert len(page.found("figure")) == 11
     assert "## pocket-code" in markdown

@@ -24,11 +24,12 @@ def test_everything_is_written_where_it_belongs(make_store: MakeStore) -> None:
     folder = make_store()
     result = render(folder)
     assert result.page == folder / "report" / "index.html"
+    tables = ("comparison-pocket-math", "cost", "overview", "sharpness-pocket-math")
     figures = ("cost", "curves", "sharpness", "slices", "spectrum")
     assert sorted(contents(folder / "report")) == sorted(
         ["index.html", "report.md"]
         + [f"figures/{name}-pocket-math.{suffix}" for name in figures for suffix in ("pdf", "png")]
-        + [f"tables/{name}-pocket-math.csv" for name in ("comparison", "sharpness")]
+        + [f"tables/{name}.{suffix}" for name in tables for suffix in ("csv", "md", "tex")]
     )
     assert {*result.figures, *result.tables, result.page, result.markdown} == {
         path for path in (folder / "report").rglob("*") if path.is_file()

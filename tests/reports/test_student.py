@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 from scipy.stats import t
 
-from reports.student import t_quantile
+from reports.student import t_quantile, t_tails
 
 
 @pytest.mark.parametrize("degrees", [0.7, 1.0, 2.5, 4.0, 31.7, 900.0])
@@ -16,3 +16,14 @@ def test_impossible_arguments_are_refused() -> None:
     for probability, degrees in ((0.0, 3.0), (1.0, 3.0), (0.5, 0.0)):
         with pytest.raises(ValueError, match="expected a probability in"):
             t_quantile(probability, degrees)
+
+
+@pytest.mark.parametrize("degrees", [1.0, 2.7, 5.0, 40.0, 900.0])
+def test_tails_are_those_of_scipy(degrees: float) -> None:
+    for value in (-3.1, 0.0, 0.4, 2.0, 7.5):
+        assert t_tails(value, degrees) == pytest.approx(2 * t.sf(abs(value), degrees), rel=1e-6, abs=1e-10)
+
+
+def test_tails_of_no_number_are_refused() -> None:
+    with pytest.raises(ValueError, match="expected a number"):
+        t_tails(float("nan"), 3.0)

@@ -1,0 +1,23 @@
+"""One line for several seeds: their mean at the steps that all of them recorded, with a band over the seeds."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from matplotlib.axes import Axes
+
+
+def draw_band(axes: Axes, curves: Sequence[Sequence[tuple[float, float]]], **look: Any) -> list[tuple[float, float]]:
+    """Draw the mean of (step, value) curves with a band from the smallest to the largest; return the mean."""
+    known = [dict(curve) for curve in curves if curve]
+    if not known:
+        return []
+    steps = sorted(set(known[0]).intersection(*known[1:]))
+    columns = [[curve[step] for curve in known] for step in steps]
+    mean = [sum(column) / len(column) for column in columns]
+    if len(known) > 1:
+        low, high = [min(column) for column in columns], [max(column) for column in columns]
+        axes.fill_between(steps, low, high, color=look["color"], alpha=0.18, linewidth=0)
+    axes.plot(steps, mean, **look)
+    return list(zip(steps, mean, strict=True))
