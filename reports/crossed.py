@@ -21,7 +21,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -47,6 +47,21 @@ class Measured:
         if self.standard_error <= 1e-12:
             return 1.0 if abs(self.value) <= 1e-12 else 0.0
         return t_tails(self.value / self.standard_error, self.degrees)
+
+    def scaled(self, factor: float) -> Measured:
+        """Return the estimate in other units: times `factor` > 0."""
+        return replace(
+            self,
+            value=factor * self.value,
+            low=factor * self.low,
+            high=factor * self.high,
+            standard_error=factor * self.standard_error,
+        )
+
+    def exponential(self) -> Measured:
+        """Return exp of an estimated logarithm; its standard error is the delta method's."""
+        value, low, high = (math.exp(x) for x in (self.value, self.low, self.high))
+        return replace(self, value=value, low=low, high=high, standard_error=value * self.standard_error)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -98,8 +98,7 @@ def recorded_ratio(records: Sequence[Mapping[str, Any]]) -> Measured:
     found = student_interval(
         sum(ratios) / len(ratios), [(variance / len(ratios) ** 2, degrees) for variance, degrees in components]
     )
-    value, low, high = (math.exp(x) for x in (found.value, found.low, found.high))
-    return Measured(value=value, low=low, high=high, degrees=found.degrees)
+    return found.exponential()
 
 
 def _relative_variance(record: Mapping[str, Any]) -> tuple[float, float]:

@@ -101,7 +101,7 @@ class Evidence:
             found = contrast_interval([self._contrast(terms, task) for task in tasks])
         except StatisticsError as error:
             raise Missing(str(error)) from None
-        return _scaled(found, POINTS)
+        return found.scaled(POINTS)
 
     def _contrast(self, terms: Sequence[tuple[float, Arm]], task: str) -> Contrast:
         runs = [run for _, arm in terms for run in self.runs(arm, task)]
@@ -126,7 +126,7 @@ class Evidence:
 
     def geometric_mean(self, arm: Arm, tasks: Sequence[str], value: Callable[[Run], float]) -> Measured:
         """Return `mean` of logarithms, and its interval, as numbers again."""
-        return _exponential(self.mean(arm, tasks, lambda run: _log(value(run), run)))
+        return self.mean(arm, tasks, lambda run: _log(value(run), run)).exponential()
 
     def ratio(self, arm: Arm, baseline: Arm, tasks: Sequence[str], value: Callable[[Run], float]) -> Measured:
         """Return the ratio of a positive number of paired runs: the geometric mean over tasks and seeds.
@@ -144,20 +144,10 @@ class Evidence:
             other = partners[run.key]
             return _log(value(run), run) - _log(value(other), other)
 
-        return _exponential(self.mean(arm, tasks, log_ratio))
+        return self.mean(arm, tasks, log_ratio).exponential()
 
 
 def _log(value: float, run: Run) -> float:
     if not value > 0.0:
         raise Missing(f"a ratio needs positive numbers, and run {run.key} has {value:.3g}")
     return math.log(value)
-
-
-def _exponential(measured: Measured) -> Measured:
-    value, low, high = (math.exp(x) for x in (measured.value, measured.low, measured.high))
-    return Measured(value=value, low=low, high=high, degrees=measured.degrees)
-
-
-def _scaled(measured: Measured, factor: float) -> Measured:
-    value, low, high = (factor * x for x in (measured.value, measured.low, measured.high))
-    return Measured(value=value, low=low, high=high, degrees=measured.degrees)

@@ -13,6 +13,7 @@ times of it.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from benchmarks.claims.evidence import Evidence
 from benchmarks.claims.scope import BILORA, Arm, Scope
@@ -53,7 +54,7 @@ def _insensitive(
         moved = [evidence.contrast([(1.0, arm), (-1.0, BILORA)], task) for arm in arms]
         farthest = max(moved, key=lambda one: abs(one.value))
         low, high = min(one.low for one in moved), max(one.high for one in moved)
-        return Measured(value=farthest.value, low=low, high=high, degrees=farthest.degrees)
+        return replace(farthest, low=low, high=high)
 
     return Question(
         group="auxiliary-rate",

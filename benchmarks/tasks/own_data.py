@@ -55,10 +55,6 @@ class OwnData(DataTask):
         check_columns(self.name, rows, expected, str(path))
         return held_out(self, rows, [])
 
-    def recognised_by(self, row: Row) -> str:
-        """See `DataTask.recognised_by`: of a chat, all that comes before its last answer."""
-        return str(row["messages"][:-1] if isinstance(row.get("messages"), list) else row.get("instruction"))
-
     def example(self, row: Row) -> Example:
         """See `DataTask.example`: of a chat, its last answer."""
         if "messages" in row:
