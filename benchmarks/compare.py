@@ -26,6 +26,7 @@ from benchmarks.run import RunFailed, execute
 from benchmarks.settings import CompareSettings, read_settings, to_yaml
 from benchmarks.spec import RunSpec
 from benchmarks.store import SCHEMA, RunStore, now, write_json
+from benchmarks.tuning import FOLDER, Outcome, outcome, plan_searches, plan_sentence, tuned
 from bilora.methods import METHODS
 from reports.metric import read_metric
 from reports.render import render
@@ -40,7 +41,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         settings, print_config = read_settings(arguments)
         if print_config:
-            console.out(to_yaml(settings), end="", highlight=False)
+            plan = f"# {_tuning_plan(settings)}\n" if settings.tune else ""
+            console.out(to_yaml(settings) + plan, end="", highlight=False)
             return EXIT_OK
         specs, model_folders = plan_runs(settings)
         store = RunStore(settings.out)
@@ -52,14 +54,47 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if settings.threads is not None:
         torch.set_num_threads(settings.threads)
     command = shlex.join(["python", "-m", "benchmarks.compare", *arguments])
-    describe(settings, specs, store=store, command=command)
     try:
+        outcomes: list[Outcome] = []
+        if settings.tune is not None:
+            console.print(_tuning_plan(settings), highlight=False, soft_wrap=True)
+            outcomes = tune(specs, settings.tune, model_folders=model_folders, store=store, console=console)
+            specs = tuned(specs, outcomes)
+        describe(settings, specs, store=store, command=command, outcomes=outcomes)
         failures = run_all(specs, model_folders=model_folders, store=store, console=console)
     except KeyboardInterrupt:
         print("interrupted; finished runs are kept, the same command goes on from here", file=sys.stderr)
         return EXIT_INTERRUPTED
     report(specs, store=store, console=console)
     return EXIT_RUN_FAILED if failures else EXIT_OK
+
+
+def tune(
+    specs: Sequence[RunSpec], count: int, *, model_folders: Mapping[str, Path], store: RunStore, console: Console
+) -> list[Outcome]:
+    """Carry out what is missing of the searches before the final runs `specs`, and choose.
+
+    A trial that fails, by a rate that is too high for example, is spent and no failure of the comparison.
+    """
+    own = RunStore(store.folder / FOLDER)
+    own.create()
+    searches = plan_searches(specs, count)
+    run_all(
+        [spec for search in searches for _, spec in search.trials],
+        model_folders=model_folders,
+        store=own,
+        console=console,
+    )
+    outcomes = [outcome(search, own) for search in searches]
+    for found in outcomes:
+        console.print(found.sentence, highlight=False, soft_wrap=True)
+    return outcomes
+
+
+def _tuning_plan(settings: CompareSettings) -> str:
+    return plan_sentence(
+        methods=len(settings.methods), tasks=len(settings.tasks), seeds=settings.seeds, count=settings.tune or 0
+    )
 
 
 def run_all(specs: Sequence[RunSpec], *, model_folders: Mapping[str, Path], store: RunStore, console: Console) -> int:
@@ -98,7 +133,14 @@ def _say_not_measured(spec: RunSpec, problem: str) -> None:
     print(f"run {spec.key} is trained and scored, not measured: {problem}", file=sys.stderr)
 
 
-def describe(settings: CompareSettings, specs: Sequence[RunSpec], *, store: RunStore, command: str) -> None:
+def describe(
+    settings: CompareSettings,
+    specs: Sequence[RunSpec],
+    *,
+    store: RunStore,
+    command: str,
+    outcomes: Sequence[Outcome] = (),
+) -> None:
     """Write comparison.json: what is compared, under which conventions, on what.
 
     It is there before the first run, so that a report can be made of whatever a killed command has finished.
@@ -115,6 +157,7 @@ def describe(settings: CompareSettings, specs: Sequence[RunSpec], *, store: RunS
             "baseline": label_of(settings.baseline, quantize=settings.quantize),
             "runs": [spec.key for spec in specs],
             "planned": [{"key": s.key, "method": s.label, "task": s.task, "seed": s.seed} for s in specs],
+            "tuning": [found.as_dict() for found in outcomes],
             "conventions": conventions(settings),
             "environment": environment(torch.device(specs[0].device)),
         },

@@ -61,6 +61,12 @@ def _has_several_turns(name: str) -> bool:
 
 
 def _recipe(settings: CompareSettings) -> str:
+    if settings.tune is not None:
+        return (
+            f"Every method had {settings.tune} trials over the same learning rates, and over radii where it has one, "
+            "chosen by its score on validation examples with a seed of its own; test examples were not read. Steps and "
+            "batch size are the task's, calibrated with plain LoRA alone."
+        )
     changed = [name for name in ("steps", "batch_size", "learning_rate") if getattr(settings, name) is not None]
     if changed:
         return f"All methods share one recipe, with {', '.join(changed)} set by hand; radii are each method's own."

@@ -37,6 +37,7 @@ def plan_runs(settings: CompareSettings) -> tuple[list[RunSpec], dict[str, Path]
             "name one of them"
         )
     _check_graphs(settings, choices)
+    _check_dynamics(settings, choices)
     tasks = [create_task(name) for name in settings.tasks]
     for task in tasks:
         task.check()
@@ -118,6 +119,7 @@ def _spec(
         measurement=_measurement(settings),
         device=_device(settings),
         cuda_graphs=settings.cuda_graphs,
+        dynamics=settings.dynamics,
     )
 
 
@@ -132,6 +134,16 @@ def _check_graphs(settings: CompareSettings, choices: Sequence[MethodChoice]) ->
         raise UsageError(
             f"--cuda-graphs: passes of {', '.join(changing)} change from step to step and cannot be replayed; leave "
             "these methods out, or the flag off"
+        )
+
+
+def _check_dynamics(settings: CompareSettings, choices: Sequence[MethodChoice]) -> None:
+    """Refuse to record what is no pair of factors with the weight change s B A."""
+    other = [c.label for c in choices if c.variant != "lora" or METHODS[c.method].trains_all_weights]
+    if settings.dynamics is not None and other:
+        raise UsageError(
+            f"--dynamics: {other[0]} does not train factors whose product is the weight change; leave it out of "
+            "--methods, or the flag off"
         )
 
 

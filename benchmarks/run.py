@@ -26,7 +26,7 @@ from benchmarks.progress import RunProgress
 from benchmarks.scoring import ScoredExample, mean_parts, task_score
 from benchmarks.spec import RunSpec
 from benchmarks.store import SCHEMA, now, write_json
-from benchmarks.tasks import SPLITS, Task, create_task
+from benchmarks.tasks import Task, create_task
 from benchmarks.training import EVALUATION_BATCH, TrainedRun, train
 from bilora.trainer import METHOD_STATE
 
@@ -100,8 +100,9 @@ def _execute(
     memory = PeakMemory(device)
     model, architecture = open_model(model_folder, device=device, quantize=spec.quantize)
     task = create_task(spec.task)
-    examples_of = {split: task.examples(split) for split in SPLITS}
-    examples_of["test"] = examples_of["test"][: spec.test_examples]
+    # While tuning, what is scored is the validation split, and the test split is not read.
+    examples_of = {"train": task.examples("train"), "validation": task.examples("validation")}
+    examples_of["scored"] = task.examples(spec.scored)[: spec.test_examples]
     rows = {split: architecture.rows(task, chosen) for split, chosen in examples_of.items()}
     with clock.time("train"):
         trained = train(
@@ -136,6 +137,8 @@ def _execute(
     pictures = [example.picture for example in examples if example.picture is not None]
     if pictures:
         np.save(folder / "pictures.npy", np.stack(pictures), allow_pickle=False)
+    if trained.dynamics is not None:
+        write_json(folder / "dynamics.json", asdict(trained.dynamics))
     if measurement is not None:
         write_json(folder / "measurement.json", measurement)
     record = {
@@ -161,21 +164,21 @@ def _evaluate(
     rows: dict[Any, list[Row]],
     progress: RunProgress,
 ) -> tuple[list[ScoredExample], dict[str, Any]]:
-    """Score the test split by generation, a training subset of the validation's size too, and take both losses."""
+    """Score a split by generation, a training subset of the validation's size too, and take both losses."""
     update = progress.stage("scoring")
-    test = task.examples("test")[: spec.test_examples]
+    asked = task.examples(spec.scored)[: spec.test_examples]
     seen = task.examples("train")[: spec.evaluation_examples]
-    share = len(test) / (len(test) + len(seen))
+    share = len(asked) / (len(asked) + len(seen))
     examples = architecture.score(
         trained.model,
         task,
-        test,
-        on_progress=lambda done: update(done * share, f"{len(test)} test examples"),
+        asked,
+        on_progress=lambda done: update(done * share, f"{len(asked)} {spec.scored} examples"),
     )
     train_examples = architecture.score(trained.model, task, seen)
     losses = {
         name: architecture.objective(trained.model, split, size=EVALUATION_BATCH).value()
-        for name, split in (("train_loss", rows["train"]), ("eval_loss", rows["test"]))
+        for name, split in (("train_loss", rows["train"]), ("eval_loss", rows["scored"]))
     }
     return examples, {
         "metric": task.metric,

@@ -58,6 +58,11 @@ class CompareSettings:
     options: dict[str, dict[str, Any]] = setting(
         {}, parsing.method_options, "options of methods, e.g. bilora.rho=0.1,lora-sam.rho=0.02", metavar="M.O=V"
     )
+    tune: int | None = setting(
+        None,
+        parsing.optional(parsing.integer(minimum=2)),
+        "trials of every method (learning rate, and radius where it has one) on validation examples; none: untuned",
+    )
     steps: int | None = setting(None, parsing.optional(parsing.integer(minimum=1)), "optimizer steps")
     batch_size: int | None = setting(None, parsing.optional(parsing.integer(minimum=1)), "examples per optimizer step")
     micro_batch_size: int | None = setting(
@@ -110,6 +115,11 @@ class CompareSettings:
     )
     ascent_steps: int = setting(10, parsing.integer(minimum=1), "steps of projected ascent for the worst case")
     max_products: int = setting(60, parsing.integer(minimum=1), "Hessian products per space at most")
+    dynamics: int | None = setting(
+        None,
+        parsing.optional(parsing.integer(minimum=1)),
+        "record both adapters and LoRA-SAM's perturbation every N steps, in dynamics.json of a run",
+    )
     device: str = setting("auto", parsing.choice("auto", "cpu", "cuda"), "auto, cpu or cuda", metavar="NAME")
     cuda_graphs: bool = setting(
         False,

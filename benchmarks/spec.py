@@ -14,6 +14,10 @@ from importlib.metadata import version
 from typing import Any
 
 from benchmarks.choices import choice_label
+from benchmarks.tasks.base import Split
+
+#: Fields that came later, with their defaults: runs that were finished before there was a choice keep their keys.
+_LATER_FIELDS: dict[str, Any] = {"cuda_graphs": False, "dynamics": None, "scored": "test"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,10 +43,12 @@ class RunSpec:
         dropout: LoRA dropout.
         evaluations: How often validation loss is taken during training.
         evaluation_examples: Examples of each of these evaluations.
-        test_examples: Test examples scored; None takes all.
+        test_examples: Examples scored; None takes all.
         measurement: Settings of the sharpness measurement, or None for none.
         device: Type of device, "cpu" or "cuda".
         cuda_graphs: Whether passes are replayed as CUDA graphs.
+        dynamics: Steps from one recorded state of the adapters to the next, or None for no record.
+        scored: Split that is scored, "test", or "validation" while tuning.
     """
 
     method: str
@@ -70,6 +76,8 @@ class RunSpec:
     measurement: dict[str, Any] | None
     device: str
     cuda_graphs: bool = False
+    dynamics: int | None = None
+    scored: Split = "test"
     software: str = f"bilora {version('bilora')}"
 
     def as_dict(self) -> dict[str, Any]:
@@ -86,8 +94,9 @@ class RunSpec:
         """Readable names, then 12 hex digits of the SHA-256 over everything but the model's name."""
         content = self.as_dict()
         del content["model"]  # the fingerprint stands for it, wherever the folder lies
-        if not self.cuda_graphs:
-            del content["cuda_graphs"]  # runs that were finished before there was a choice keep their keys
+        for name, default in _LATER_FIELDS.items():
+            if content[name] == default:
+                del content[name]
         canonical = json.dumps(content, sort_keys=True, allow_nan=False)
         digest = hashlib.sha256(canonical.encode()).hexdigest()[:12]
         return f"{self.task}-{self.label}-seed{self.seed}-{digest}"

@@ -4,9 +4,10 @@ A kill at any moment leaves finished runs whole and at most one unfinished folde
 the next command removes. Files that describe a whole comparison are replaced by rename as well.
 
     OUT/comparison.json   the last comparison: methods, tasks, seeds, run keys, conventions, environment
-    OUT/runs/KEY/         run.json, history.json, examples.json, measurement.json, adapter/
+    OUT/runs/KEY/         run.json, history.json, examples.json, adapter/; measurement.json, dynamics.json if asked for
     OUT/failed/KEY.json   why a run of the last comparison failed
     OUT/results.csv, OUT/results.parquet
+    OUT/tuning/           a store of the trials, where a comparison was tuned
 """
 
 from __future__ import annotations

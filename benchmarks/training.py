@@ -23,7 +23,9 @@ from transformers import TrainerCallback, TrainingArguments
 from transformers.trainer_callback import PrinterCallback
 
 from analysis import Objective
+from analysis.dynamics import Dynamics
 from benchmarks.architecture import Architecture, Row
+from benchmarks.dynamics import DynamicsCallback
 from benchmarks.environment import synchronize
 from benchmarks.progress import Update
 from benchmarks.spec import RunSpec
@@ -57,6 +59,7 @@ class TrainedRun:
         step_seconds: Median wall-clock time of an optimizer step.
         step_gradients: Median ratio of a step's time to that of one plain gradient over as many examples, taken
             just before it: forward and backward pass of the primary adapter alone, no optimizer.
+        dynamics: What happened to the adapters, if it was asked for.
     """
 
     model: Any
@@ -64,6 +67,7 @@ class TrainedRun:
     history: list[dict[str, float]]
     step_seconds: float
     step_gradients: float
+    dynamics: Dynamics | None = None
 
 
 class _TokenMeanTrainer(SharpnessTrainer):
@@ -199,6 +203,9 @@ def train(
         evaluate_every=math.ceil(spec.steps / spec.evaluations) if spec.evaluations else 0,
         update=update,
     )
+    dynamics = DynamicsCallback(method, every=spec.dynamics) if spec.dynamics else None
+    if dynamics is not None:
+        trainer.add_callback(dynamics)  # before the recorder, whose clock starts later
     trainer.add_callback(recorder)
     trainer.remove_callback(PrinterCallback)
     trainer.train()
@@ -208,6 +215,7 @@ def train(
         history=sorted(recorder.history, key=lambda record: record["step"]),
         step_seconds=statistics.median(recorder.seconds),
         step_gradients=statistics.median(recorder.ratios),
+        dynamics=dynamics.finish() if dynamics is not None else None,
     )
 
 

@@ -81,7 +81,7 @@ def _row(store: Store, task: str, method: str, baseline: tuple[Run, ...]) -> Com
         by_seed = {run.seed: run for run in baseline}
         _average("relative_cost", runs, lambda run: _relative_cost(run, by_seed), values, reasons)
     interval = None
-    scored = _scored(runs)
+    scored = score_matrix(runs)
     if isinstance(scored, str):
         reasons["score_interval"] = scored
     else:
@@ -138,7 +138,7 @@ def _relative_cost(run: Run, baseline: Mapping[int, Run]) -> float | None:
     return None
 
 
-def _scored(runs: tuple[Run, ...]) -> tuple[Scores, SetMetric] | str:
+def score_matrix(runs: tuple[Run, ...]) -> tuple[Scores, SetMetric] | str:
     """Return what the metric takes of runs that answered the same examples, (seeds, examples), and it, or why not."""
     if not runs:
         return "no finished run"
@@ -167,7 +167,7 @@ def _difference(runs: tuple[Run, ...], baseline: tuple[Run, ...], reasons: dict[
         reasons["difference"] = "no seed was finished by both this method and the baseline"
         return None
     pair = tuple(run for run in (*runs, *baseline) if run.seed in shared)
-    scored = _scored(pair)
+    scored = score_matrix(pair)
     if isinstance(scored, str):
         reasons["difference"] = scored
         return None

@@ -21,6 +21,7 @@ from reports.store import Store
 from reports.style import method_label
 from reports.summary import Verdict, cost_sentence, scope, sharpness_sentences, verdicts
 from reports.tables import comparison_table, sharpness_table
+from reports.tuning import tuning_table
 
 #: Right and wrong answers shown for each run.
 EXAMPLES_SHOWN = 2
@@ -40,6 +41,8 @@ class Section:
     #: None where no run of the task was measured.
     sharpness_table: Table | None
     drawings: tuple[Drawing, ...]
+    #: None where nothing was tuned.
+    tuning_table: Table | None
 
     @property
     def reach(self) -> float:
@@ -76,6 +79,7 @@ def build_section(store: Store, task: str) -> Section:
         comparison_table=comparison_table(rows, store.baseline),
         sharpness_table=sharpness_table(sharpness) if sharpness else None,
         drawings=draw_task(store, task, rows, sharpness),
+        tuning_table=tuning_table(store, task),
     )
 
 

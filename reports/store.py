@@ -64,6 +64,8 @@ class Store:
     runs: tuple[Run, ...]
     holes: tuple[Hole, ...]
     problems: tuple[Problem, ...]
+    #: One record a search of hyper-parameters: method, task, trials, the chosen one; empty if there was none.
+    tuning: tuple[Record, ...] = ()
 
     def runs_of(self, task: str, method: str) -> tuple[Run, ...]:
         """Return the finished runs of one method on one task, by seed."""
@@ -126,6 +128,7 @@ def load_store(folder: Path) -> Store:
         runs=runs,
         holes=holes,
         problems=tuple(problems),
+        tuning=tuple(entry for entry in sequence(comparison, "tuning") if isinstance(entry, dict)),
     )
 
 

@@ -35,7 +35,7 @@ BUDGETS = {
         tokens=2_400_000_000, minutes=None, corpus_tokens=800_000_000, batch_rows=256, learning_rate=4e-3
     ),
     "pocket-t5": Budget(
-        tokens=1_500_000_000, minutes=6.0, corpus_tokens=500_000_000, batch_rows=256, learning_rate=2e-2
+        tokens=1_500_000_000, minutes=4.0, corpus_tokens=250_000_000, batch_rows=256, learning_rate=2e-2
     ),
     "pocket-sdxl": Budget(
         tokens=20_000_000, minutes=6.5, corpus_tokens=500_000, shard_tokens=5_000, batch_rows=512, learning_rate=1.2e-3

@@ -59,15 +59,16 @@ _T5 = CardText(
     task="text2text-generation",
     kind="A T5 (gated feed-forward layers, tied embeddings)",
     curricula="""English paragraphs with agreement, tenses and both
-voices, the same in other words, questions about what was read, sentences with a fault to repair, and in smaller
-shares arithmetic, stories of quantities, lists, strings, small Python functions, instructions and dialogues.
-Paragraphs and the standard library's text are corrupted by spans (15 % of the tokens, three in a span on average,
-Raffel et al. 2020); the others are inputs with their answers as targets. Documents are held out by a checksum of
-their text or file name.""",
+voices, the same in other words and in the plainest ones, questions about what was read, sentences with a fault to
+repair, which of a few sentences are well formed or say the same as another one, and in smaller shares arithmetic,
+stories of quantities, lists, strings, small Python functions, instructions and dialogues. Paragraphs and the standard
+library's text are corrupted by spans (15 % of the tokens, three in a span on average, Raffel et al. 2020); the others
+are inputs with their answers as targets. Documents are held out by a checksum of their text or file name.""",
     form="""An input ends with `<eos>`, which the tokenizer adds by itself; the decoder starts with `<bos>` and ends
 with `<eos>`. `<extra_id_0>` to `<extra_id_31>` stand for spans. Losses below are those of the targets.""",
-    limits="""It was never asked whether a sentence is acceptable or whether two sentences mean the same. Inputs
-longer than 256 tokens and answers longer than 96 were never seen.""",
+    limits="""It was never asked to judge one sentence or one pair, and a quarter of the sentences of its tasks'
+grammars, told by a checksum, is in none of its texts. Inputs longer than 256 tokens and answers longer than 96 were
+never seen.""",
 )
 _TEXTS = {"pocket-llama": _LLAMA, "pocket-t5": _T5}
 

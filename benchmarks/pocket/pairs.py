@@ -27,7 +27,7 @@ from benchmarks.pocket.corpus import (
     document,
     read_tokenizer,
 )
-from benchmarks.pocket.curricula import ALL_CURRICULA, Item, draw
+from benchmarks.pocket.curricula import T5_CURRICULA, Item, draw
 from benchmarks.pocket.span_corruption import corrupt
 
 INPUT_TOKENS = 256
@@ -41,8 +41,8 @@ Pair = tuple[list[int], list[int]]
 
 def item(source: str, index: int, *, seed: int, held_out: bool = False) -> Item:
     """Return document `index` of a source; one with an empty prompt is text to be corrupted."""
-    if source in ALL_CURRICULA:
-        return draw(source, ALL_CURRICULA[source], index, seed=seed, held_out=held_out)
+    if source in T5_CURRICULA:
+        return draw(source, T5_CURRICULA[source], index, seed=seed, held_out=held_out)
     return Item("", document(source, index, seed=seed, held_out=held_out))
 
 

@@ -9,6 +9,7 @@ another method (m-sharpness). The weights are restored from a copy, never by sub
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -43,6 +44,8 @@ class TwoPassSam(Method):
     options: SamOptions
     replays: ClassVar[bool] = True
     replayable: ClassVar[bool] = True
+    #: Called with the weights, the direction and its factor at every ascent, for who wants to record it.
+    on_ascent: Callable[[list[nn.Parameter], list[Tensor], Tensor | float], None] | None = None
 
     @property
     def scope(self) -> str:
@@ -59,6 +62,8 @@ class TwoPassSam(Method):
         """Climb, take the gradients there, come back, combine."""
         parameters, gradients = self.reached()
         direction, scale = self.ascent(parameters, gradients)
+        if self.on_ascent is not None:
+            self.on_ascent(parameters, direction, scale)
         with perturbed(self, parameters, direction, scale):
             window.replay()
         self.combine(parameters, gradients)

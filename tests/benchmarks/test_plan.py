@@ -127,3 +127,10 @@ def test_a_base_that_answers_with_another_thing_is_refused(tmp_path: Path) -> No
     folder = str(save_tiny_text_to_image(tmp_path))
     with pytest.raises(UsageError, match=r"answers with a picture, and pocket-math asks for a text"):
         plan_runs(replace(SETTINGS, model=folder))
+
+
+def test_dynamics_are_recorded_of_plain_factors_only() -> None:
+    assert {spec.dynamics for spec in plan_runs(replace(SETTINGS, dynamics=5))[0]} == {5}
+    for methods in (("lora", "full-ft"), ("lora", "dora+bilora")):
+        with pytest.raises(UsageError, match=f"--dynamics: {methods[1].replace('+', '.')} does not train factors"):
+            plan_runs(replace(SETTINGS, dynamics=5, methods=methods))

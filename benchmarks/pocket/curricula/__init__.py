@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 from benchmarks.pocket.curricula.item import Curriculum, Item, draw, is_held_out
-from benchmarks.pocket.curricula.registry import ALL_CURRICULA, CURRICULA, T5_TOKEN_SHARES, TOKEN_SHARES
+from benchmarks.pocket.curricula.registry import (
+    ALL_CURRICULA,
+    CURRICULA,
+    T5_CURRICULA,
+    T5_TOKEN_SHARES,
+    TOKEN_SHARES,
+)
 
 __all__ = [
     "ALL_CURRICULA",
     "CURRICULA",
+    "T5_CURRICULA",
     "T5_TOKEN_SHARES",
     "TOKEN_SHARES",
     "Curriculum",

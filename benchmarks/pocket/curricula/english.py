@@ -2,7 +2,7 @@
 
 A clause is a record of who does what to whom, when and where; writing it out is a function of the record, so that
 one clause can be written in several ways (active, passive, another word, another order) and asked about. Nouns and
-verbs are regular and irregular. The fine-tuning tasks have a grammar and people of their own; words are shared.
+verbs are regular and irregular. The grammars of the tasks (`clauses`, `meanings`) share the words.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def _verbs(words: str) -> tuple[Verb, ...]:
 
 BEINGS = _nouns(
     "boy girl man/men woman/women child/children king queen friend student nurse pilot singer hunter soldier neighbour "
-    "dog cat horse fox/foxes duck goat bear"
+    "baker farmer teacher doctor sailor painter driver gardener miller tailor dog cat horse fox/foxes duck goat bear"
 )
 OBJECTS = _nouns(
     "book pen lamp basket cup key letter map coin ball rope bottle candle box/boxes picture stone present coat boat "

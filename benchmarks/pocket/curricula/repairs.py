@@ -1,7 +1,8 @@
 """Sentences with one fault, and the sentence as it should be: the verb's form, a missing article, words out of order.
 
 A third of the sentences has no fault and stays as it is. The fault is always one that a single sentence repairs: verbs
-are changed and never nouns, the missing article is `the`, and a pair of neighbours that was exchanged is put back.
+are changed and never nouns, the missing article is `the`, and a pair of neighbours that was exchanged is put back. Half
+of the sentences are those of `clauses`, with the repairable ones of its faults.
 """
 
 from __future__ import annotations
@@ -9,7 +10,9 @@ from __future__ import annotations
 from dataclasses import replace
 from random import Random
 
+from benchmarks.pocket.curricula.clauses import draw_sentence, written
 from benchmarks.pocket.curricula.english import Clause, clause, predicate, sentence, write
+from benchmarks.pocket.curricula.faults import REPAIRABLE, with_fault
 from benchmarks.pocket.curricula.item import Item
 
 
@@ -42,8 +45,16 @@ def _exchanged(rng: Random, right: str) -> str:
     return " ".join(words)
 
 
+def _of_clauses(rng: Random) -> Item:
+    right = draw_sentence(rng)
+    shown = with_fault(rng, right, REPAIRABLE) if rng.randrange(3) else None
+    return Item(f"Repair: {written(shown or right)}\n", written(right))
+
+
 def generate(rng: Random) -> Item:
     """Draw a sentence, right or with a fault; the completion is the right one."""
+    if rng.randrange(2):
+        return _of_clauses(rng)
     drawn = clause(rng)
     if drawn.tense in ("present", "past"):
         # The word of time tells the tense even where the verb is out of form.

@@ -1,7 +1,8 @@
 """Plain English paragraphs: two to five sentences about the same few beings, for denoising.
 
-There is nothing to answer; a span that is taken out of such a text can be put back only by who agrees with whom, which
-tense a word of time asks for, and which article, preposition or pronoun has to stand where it stood.
+About half of the sentences are of the tasks' grammars (`clauses`, `meanings`). There is nothing to answer; a span that
+is taken out of such a text can be put back only by who agrees with whom, which tense a word of time asks for, and which
+article, preposition or pronoun has to stand where it stood.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 from dataclasses import replace
 from random import Random
 
+from benchmarks.pocket.curricula.clauses import draw_sentence, written
 from benchmarks.pocket.curricula.english import (
     ALONE,
     TENSES,
@@ -23,6 +25,9 @@ from benchmarks.pocket.curricula.english import (
     write,
 )
 from benchmarks.pocket.curricula.item import Item
+from benchmarks.pocket.curricula.meanings import draw_meaning
+from benchmarks.pocket.curricula.reserved import free
+from benchmarks.pocket.curricula.saying import say
 
 _COUNTED = (("this", "these"), ("that", "those"), ("one", "two"), ("every", "many"), ("each", "some"))
 _MODALS = ("can", "must", "may", "should", "could")
@@ -93,8 +98,17 @@ def _question(rng: Random) -> str:
     return sentence(question(drawn, passive=drawn.patient is not None and rng.randrange(4) == 0), "?")
 
 
+def _of_clauses(rng: Random) -> str:
+    return written(draw_sentence(rng))
+
+
+def _of_meanings(rng: Random) -> str:
+    return say(rng, draw_meaning(rng))
+
+
 def generate(rng: Random) -> Item:
     """Draw one paragraph; it has no prompt."""
-    forms = (_plain, _two_clauses, _relative, _pronoun, _counted, _modal, _question)
-    weights = (5, 4, 2, 2, 3, 2, 1)
-    return Item("", " ".join(rng.choices(forms, weights=weights)[0](rng) for _ in range(rng.randrange(2, 6))))
+    forms = (_plain, _two_clauses, _relative, _pronoun, _counted, _modal, _question, _of_clauses, _of_meanings)
+    weights = (5, 4, 2, 2, 3, 2, 1, 14, 6)
+    drawn = [free(rng, rng.choices(forms, weights=weights)[0]) for _ in range(rng.randrange(2, 6))]
+    return Item("", " ".join(drawn))

@@ -30,10 +30,12 @@ DIGESTS = {
     "functions": "e943cd193350f9b9",
     "instructions": "ab36f4bb4e9d4cf0",
     "dialogues": "17efecdda393a70a",
-    "sentences": "1aa95b207048a0f5",
-    "wording": "0632ff89b37bbd5c",
-    "reading": "2bee38775bac7554",
-    "repairs": "815ce9f8c1e9e6e2",
+    "sentences": "8cd9f7c1fbf59694",
+    "wording": "505b7ed86afca8be",
+    "restating": "5716d09ce2994e73",
+    "reading": "235d2710a681b27c",
+    "repairs": "5b61b65ef79dffff",
+    "choosing": "11d3fcb12e180331",
 }
 
 

@@ -10,7 +10,7 @@ from tokenizers import Tokenizer
 
 from benchmarks.pocket.architecture import T5Shape, build_t5
 from benchmarks.pocket.corpus import BOS, EOS, PAD, T5_SOURCE_SHARES, ShardRequest
-from benchmarks.pocket.curricula import ALL_CURRICULA, draw
+from benchmarks.pocket.curricula import T5_CURRICULA, draw
 from benchmarks.pocket.evaluation import held_out_pair_losses
 from benchmarks.pocket.packed_pairs import pair_loss, pair_tokens
 from benchmarks.pocket.pairs import (
@@ -114,7 +114,7 @@ def test_items_are_inputs_with_targets_and_texts_are_corrupted(tokenizer_file: P
     for name in ("reading", "sentences"):
         for index, (given, target) in enumerate(encode_pairs(name, 0, 60, tokenizer, seed=0)):
             assert (given[-1], target[-1]) == (EOS, EOS)
-            item = draw(name, ALL_CURRICULA[name], index)
+            item = draw(name, T5_CURRICULA[name], index)
             corrupted = [token for token in given if token in SENTINELS]
             if item.prompt:
                 assert not corrupted
@@ -140,7 +140,7 @@ def test_held_out_losses_are_those_of_held_out_pairs(tokenizer_file: Path) -> No
     found = held_out_pair_losses(model, tokenizer, ["repairs"], documents=6)
     total, counted = 0.0, 0
     for index in range(6):
-        item = draw("repairs", ALL_CURRICULA["repairs"], index, held_out=True)
+        item = draw("repairs", T5_CURRICULA["repairs"], index, held_out=True)
         labels = [*tokenizer(item.completion, add_special_tokens=False)["input_ids"], EOS]
         given = tokenizer(item.prompt, return_tensors="pt")["input_ids"]
         with torch.no_grad():
