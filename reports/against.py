@@ -1,10 +1,10 @@
-"""Two stores compared: for each task and method, what changed from the other store to this one, and whether beyond noise.
+"""Two stores compared: for each task and method, what changed from the other to this one, and whether beyond noise.
 
 Runs are paired where both stores have the same method, task and seed and answered the same test examples; seeds and
-examples are then both random (`reports.crossed`). Where they cannot be paired, the means over seeds are compared with the
-degrees of freedom of Welch (Biometrika 1947). A change is beyond noise if its probability, Holm-corrected for all
-scores compared, is below 5 %; everything else is within noise, which does not say that nothing changed. Losses and costs
-are compared seed by seed and carry their interval, without a verdict.
+examples are then both random (`reports.crossed`). Where they cannot be paired, the means over seeds are compared with
+the degrees of freedom of Welch (Biometrika 1947). A change is beyond noise if its probability, Holm-corrected for all
+scores compared, is below 5 %; everything else is within noise, which does not say that nothing changed. Losses and
+costs are compared seed by seed and carry their interval, without a verdict.
 """
 
 from __future__ import annotations
@@ -63,10 +63,11 @@ class Change:
 def build_changes(here: Store, there: Store) -> tuple[Change, ...]:
     """Return one change for each task and method that either store has a run or a plan of."""
     tasks = tuple(dict.fromkeys((*here.tasks, *there.tasks)))
-    changes = []
-    for task in tasks:
-        for method in dict.fromkeys((*here.methods_of(task), *there.methods_of(task))):
-            changes.append(_change(here, there, task, method))
+    changes = [
+        _change(here, there, task, method)
+        for task in tasks
+        for method in dict.fromkeys((*here.methods_of(task), *there.methods_of(task)))
+    ]
     places = [place for place, change in enumerate(changes) if change.score is not None]
     adjusted = holm([score.probability for change in changes if (score := change.score) is not None])
     for place, probability in zip(places, adjusted, strict=True):

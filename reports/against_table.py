@@ -23,9 +23,7 @@ _COLUMNS = (
         definition="Whether the probability of the change, Holm-corrected for all scores compared, is below 5 %.",
     ),
     Column(title="Test loss", unit="change", definition="Change of the loss on the test set, seed by seed."),
-    Column(
-        title="Cost", unit="change, gradients", definition="Change of a step's time in plain gradients, seed by seed."
-    ),
+    Column(title="Cost", unit="change, gradients", definition="Change of a step's time in gradients, seed by seed."),
     Column(title="Settings", unit="", definition="How the settings here differ from those there."),
 )
 

@@ -1,9 +1,9 @@
 """The main table, in the layout of the paper's Tables 1 to 3: methods by tasks with their average and their cost.
 
 Every entry is a mean over seeds with its standard error. The best of a column and what is not distinguishable from it
-are marked by the tests of `reports.standing`. The average is taken seed by seed over all tasks, in per cent of full marks,
-and only for methods that have every task: a mean over easier tasks would flatter. Methods on adapter variants have a
-table of their own (`reports.variants`).
+are marked by the tests of `reports.standing`. The average is taken seed by seed over all tasks, in per cent of full
+marks, and only for methods that have every task: a mean over easier tasks would flatter. Methods on adapter variants
+have a table of their own (`reports.variants`).
 """
 
 from __future__ import annotations

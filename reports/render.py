@@ -1,8 +1,9 @@
 """The report of a run store: `python -m reports.render RUNS [--out FOLDER]`.
 
-Reads stored runs and nothing else, and writes `index.html` (self-contained), `report.md`, `figures/` (PNG and PDF)
-and `tables/` (CSV, LaTeX, Markdown). The same runs give the same bytes: the only time shown is the one stored with the
-comparison. Broken or missing runs become named holes; a folder that is no run store, or has no finished run, is refused.
+Reads stored runs and nothing else, and writes `index.html` (self-contained), `report.md`, `figures/` (PNG and PDF) and
+`tables/` (CSV, LaTeX, Markdown; all runs as one parquet). The same runs give the same bytes: the only time shown is
+the one stored with the comparison. Broken or missing runs become named holes; a folder that is no run store, or has no
+finished run, is refused.
 """
 
 from __future__ import annotations
@@ -53,6 +54,7 @@ def render(
     from reports.page import html_page, markdown_page
     from reports.sections import build_section, build_summary, run_detail
     from reports.table_files import write_records, write_tables
+    from reports.tidy import write_runs
 
     out = Path(out_folder) if out_folder is not None else store.folder / "report"
     sections = [build_section(store, task) for task in store.tasks]
@@ -64,6 +66,7 @@ def render(
     drawings = [*summary.drawings, *(drawing for section in sections for drawing in section.drawings)]
     figures = [path for drawing in drawings for path in save(drawing, out / "figures")]
     tables = write_tables(summary.tables, out / "tables")
+    tables += write_runs(store, out / "tables")
     for section in sections:
         tables += write_tables(section.tables, out / "tables")
         tables += write_records(section, out / "tables")

@@ -1,9 +1,9 @@
 """Which method is best on a task, and which are not distinguishable from it.
 
-The best has the highest mean score. Every other method is compared with it by a paired test over shared seeds and
-test examples, both random (`reports.crossed`), and the probabilities are corrected for their number (Holm). A method
-whose corrected probability is not below the level is not distinguishable from the best; that says that these runs
-cannot tell them apart, not that they are equal. A method with a single seed is neither ranked nor tested where others have
+The best has the highest mean score. Every other method is compared with it by a paired test over shared seeds and test
+examples, both random (`reports.crossed`), and the probabilities are corrected for their number (Holm). A method whose
+corrected probability is not below the level is not distinguishable from the best; that says that these runs cannot
+tell them apart, not that they are equal. A method with a single seed is neither ranked nor tested where others have
 several. Where none has more than one there is no test: the best is then the highest number, and nothing is said of the
 others.
 """

@@ -157,8 +157,8 @@ def _load_collection(folder: Path) -> Store:
     if not found:
         left_out = f" (left out {problems[0]})" if problems else ""
         raise RunStoreError(
-            f"{str(folder)!r} holds no comparison.json, so it is not a run store, nor a finished run in runs/{left_out}: give "
-            f"the --out folder of a benchmarks.compare or benchmarks.claims command"
+            f"{str(folder)!r} holds no comparison.json, so it is not a run store, nor a run in runs/{left_out}: "
+            f"give the --out folder of a benchmarks.compare or benchmarks.claims command"
         )
     runs, others, repeats = split(found)
     problems += [Problem(where=f"runs/{key}", what=reason) for key, reason in repeats.items()]

@@ -1,8 +1,9 @@
 """Differences to the baseline over tasks with their intervals: one panel a method, one line a task.
 
 Differences are in per cent of full marks, so that tasks of other scales share an axis, paired over shared seeds and
-test examples. Below the tasks stands their mean, whose interval pools the seeds over tasks (`reports.crossed`). Intervals
-that exclude zero are drawn filled, others hollow; they are not corrected for their number, and the caption says so.
+test examples. Below the tasks stands their mean, whose interval pools the seeds over tasks (`reports.crossed`).
+Intervals that exclude zero are drawn filled, others hollow; they are not corrected for their number, and the caption
+says so.
 """
 
 from __future__ import annotations

@@ -30,6 +30,7 @@ def test_everything_is_written_where_it_belongs(make_store: MakeStore) -> None:
         ["index.html", "report.md"]
         + [f"figures/{name}-pocket-math.{suffix}" for name in figures for suffix in ("pdf", "png")]
         + [f"tables/{name}.{suffix}" for name in tables for suffix in ("csv", "md", "tex")]
+        + ["tables/runs.parquet", "tables/runs-columns.md"]
     )
     assert {*result.figures, *result.tables, result.page, result.markdown} == {
         path for path in (folder / "report").rglob("*") if path.is_file()
