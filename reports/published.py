@@ -121,9 +121,7 @@ def _numbers(entry: Record) -> list[PublishedNumber]:
     wanted = text(entry, "metric")
     place = (text(entry, "table"), text(entry, "model"), text(entry, "task"))
     return [
-        row
-        for row in published_numbers()
-        if (row.table, row.model, row.task) == place and wanted in ("", row.metric)
+        row for row in published_numbers() if (row.table, row.model, row.task) == place and wanted in ("", row.metric)
     ]
 
 
@@ -132,9 +130,7 @@ def _published_name(method: str, names: Mapping[str, object]) -> str:
     return str(names.get(method, method.removesuffix("+lora")))
 
 
-def _pair(
-    store: Store, entry: Record, metric: str, unit: str, method: str, published: PublishedNumber | None
-) -> Pair:
+def _pair(store: Store, entry: Record, metric: str, unit: str, method: str, published: PublishedNumber | None) -> Pair:
     measured, reason = _measured(store, entry, method)
     reasons = {}
     if published is None:

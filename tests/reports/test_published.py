@@ -35,7 +35,9 @@ def by_method(store: Store, task: str = "glue-cola") -> dict[str, Pair]:
 
 def published(table: str, task: str, method: str, column: str = "value") -> float:
     with PUBLISHED.open() as stream:
-        rows = [row for row in csv.DictReader(stream) if (row["table"], row["task"], row["method"]) == (table, task, method)]
+        rows = [
+            row for row in csv.DictReader(stream) if (row["table"], row["task"], row["method"]) == (table, task, method)
+        ]
     return float(rows[0][column])
 
 
@@ -152,7 +154,9 @@ def test_the_report_shows_both_and_their_difference(make_store: MakeStore) -> No
     table = folder / "report" / "tables" / "published-glue-cola.csv"
     with table.open() as stream:
         rows = list(csv.DictReader(stream))
-    assert {(r["table"], r["method"]) for r in rows} == {(t, m) for t in ("A2", "A14") for m in ("lora", "lora-sam", "bilora")}
+    assert {(r["table"], r["method"]) for r in rows} == {
+        (t, m) for t in ("A2", "A14") for m in ("lora", "lora-sam", "bilora")
+    }
     assert float(rows[0]["difference"]) == pytest.approx(mean - 59.41)
 
 
