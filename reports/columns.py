@@ -73,9 +73,7 @@ def _space(space: str, words: str) -> tuple[ExportColumn, ...]:
         _row(f"lambda_max_residual_{space}", "loss / norm^2", f"Residual of that eigenvalue in {words}."),
         _row(f"lambda_min_{space}", "loss / norm^2", f"Smallest Hessian eigenvalue in {words}."),
         _row(f"lambda_min_residual_{space}", "loss / norm^2", f"Residual of that eigenvalue in {words}."),
-        _row(
-            f"worst_case_{space}", "loss", f"Largest loss increase found within the radius in {words}."
-        ),
+        _row(f"worst_case_{space}", "loss", f"Largest loss increase found within the radius in {words}."),
         _row(f"average_case_{space}", "loss", f"Mean loss increase over random displacements in {words}."),
     )
 
