@@ -157,7 +157,7 @@ def test_scores_from_counts_are_those_of_the_drawn_examples(name: str) -> None:
     generator = np.random.default_rng(3)
     references = ["yes" if draw else "no" for draw in generator.integers(2, size=30)]
     metric = metric_of(name, references)
-    values = generator.integers(3, size=30).astype(float)
+    values = generator.integers(3, size=(4, 30)).astype(float)
     columns = generator.integers(30, size=(50, 30))
     counts = np.stack([np.bincount(row, minlength=30) for row in columns]).astype(float)
-    np.testing.assert_allclose(metric.weighted(values, counts), metric(values, columns), rtol=1e-12)
+    np.testing.assert_allclose(metric.weighted(values, counts), np.stack([metric(row, columns) for row in values], 1))
