@@ -78,19 +78,19 @@ def _order(words: str) -> tuple[str, float, str]:
 
 
 def _line(method: str, label: str, runs: tuple[Run, ...], main: tuple[Run, ...] | None, metric: Metric) -> Line:
-    def cell(field: str, write: Writer, scale: float = 1.0) -> Cell:
+    def cell(field: str, write: Writer, scale: float = 1.0, *, score: bool = False) -> Cell:
         values = [number(run.row, field) for run in runs]
         missing = [run for run, value in zip(runs, values, strict=True) if value is None]
         if missing:
             return hole(missing[0].why_missing(field))
-        return estimate_cell(estimate([scale * value for value in values if value is not None]), write)
+        return estimate_cell(estimate([scale * value for value in values if value is not None]), write, score=score)
 
     difference = Cell(text="main") if main is None else paired_cell(runs, main, metric)
     return Line(
         method=method,
         label=label,
         cells=(
-            cell("score", metric.mark),
+            cell("score", metric.mark, score=True),
             difference,
             cell("eval_loss", significant),
             cell("step_gradients", ratio),

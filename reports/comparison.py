@@ -17,7 +17,7 @@ from reports.fields import number
 from reports.harness import harness_names
 from reports.metric import Metric, read_metric
 from reports.runs import Run
-from reports.set_scores import Answered, MetricError, SetMetric, metric_of
+from reports.set_scores import Answered, Mean, MetricError, SetMetric, metric_of
 from reports.statistics import (
     Estimate,
     Interval,
@@ -150,20 +150,18 @@ def score_matrix(runs: tuple[Run, ...]) -> tuple[Scores, SetMetric] | str:
     for run in runs:
         if not run.examples:
             return run.faults.get("examples.json", f"run {run.key} stored no scored examples")
-        if _identity(run) != _identity(runs[0]):
+        if run.identity != runs[0].identity:
             return f"runs {runs[0].key} and {run.key} did not answer the same test examples"
     try:
         metric = metric_of(read_metric(runs[0].row).name, [example.reference for example in runs[0].examples])
     except MetricError as error:
         return str(error)
+    if isinstance(metric, Mean):
+        return np.stack([run.scores for run in runs]), metric
     answers = (
         [Answered(score=e.score, reference=e.reference, generated=e.generated) for e in run.examples] for run in runs
     )
     return np.stack([metric.values(answered) for answered in answers]), metric
-
-
-def _identity(run: Run) -> tuple[tuple[int, str, str], ...]:
-    return tuple((example.index, example.prompt, example.reference) for example in run.examples)
 
 
 def _difference(runs: tuple[Run, ...], baseline: tuple[Run, ...], reasons: dict[str, str]) -> PairedDifference | None:

@@ -90,14 +90,21 @@ def hole(reason: str) -> Cell:
     return Cell(text=HOLE, reason=reason)
 
 
-def estimate_cell(found: Estimate, write: Writer, *, one: str = "") -> Cell:
-    """Return the cell of an estimate over seeds; `one` is its detail where there is a single run."""
+def estimate_cell(found: Estimate, write: Writer, *, one: str = "", score: bool = False) -> Cell:
+    """Return the cell of an estimate over seeds.
+
+    Args:
+        found: The estimate.
+        write: Writes its mean and its standard error.
+        one: The detail of a single run; several then say how many they are.
+        score: State an error of zero too, since a score without one reads as that of a single run.
+    """
     numbers: tuple[tuple[str, float], ...] = (("value", found.mean),)
     if found.standard_error is None:
         return Cell(text=write(found.mean), detail=one, numbers=numbers)
     numbers += (("standard_error", found.standard_error), ("seeds", float(found.count)))
     # A count that is equal in all seeds has no spread to speak of, only rounding.
-    if not one and found.standard_error <= 1e-9 * abs(found.mean):
+    if not one and not score and found.standard_error <= 1e-9 * abs(found.mean):
         return Cell(text=write(found.mean), numbers=numbers)
     error = significant(found.standard_error, 2) if write is significant else write(found.standard_error)
     detail = f"± {error}" + (f", {spoken(found.count, 'seed')}" if one else "")

@@ -95,7 +95,7 @@ def _score_cell(store: Store, row: ComparisonRow | None, standing: Standing | No
     score = row.values.get("score")
     if score is None:
         return hole(row.reasons["score"])
-    return _marked(estimate_cell(score, row.metric.mark), standing)
+    return _marked(estimate_cell(score, row.metric.mark, score=True), standing)
 
 
 def _average_cell(store: Store, method: str, standing: Standing | None) -> Cell:
@@ -107,7 +107,7 @@ def _average_cell(store: Store, method: str, standing: Standing | None) -> Cell:
     if means is None:
         return hole("no average: no seed has a score on every task")
     found = estimate(tuple(means.values()))
-    return _marked(estimate_cell(found, lambda share: f"{100 * share:.1f}".replace("-", MINUS)), standing)
+    return _marked(estimate_cell(found, lambda share: f"{100 * share:.1f}".replace("-", MINUS), score=True), standing)
 
 
 def _marked(cell: Cell, standing: Standing | None) -> Cell:

@@ -7,8 +7,11 @@ table can say why it is there.
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -76,6 +79,17 @@ class Run:
     dynamics: Dynamics | None = None
     #: File name -> why it could not be used.
     faults: Mapping[str, str] = field(default_factory=dict)
+
+    @cached_property
+    def identity(self) -> bytes:
+        """A digest of the test examples that the run answered: their indices, prompts and right answers, in order."""
+        content = json.dumps([(example.index, example.prompt, example.reference) for example in self.examples])
+        return hashlib.sha256(content.encode()).digest()
+
+    @cached_property
+    def scores(self) -> NDArray[np.float64]:
+        """The scores of the examples, in order."""
+        return np.array([example.score for example in self.examples], dtype=np.float64)
 
     def space(self, name: str) -> SpaceMeasurement | None:
         """Return what was measured in the space `name`, or None."""

@@ -29,7 +29,7 @@ class Weighted(Protocol):
     """A statistic that can be taken from how often each example was drawn, which is one matrix product."""
 
     def weighted(self, values: Values, counts: Counts) -> Values:
-        """Return the set score of every draw: one value (N,) an example, counts (R, N) -> (R,)."""
+        """Return the set score of every draw and row: values (S, N), counts (R, N) -> (R, S)."""
         ...
 
 
@@ -59,8 +59,8 @@ class Mean:
         return found
 
     def weighted(self, values: Values, counts: Counts) -> Values:
-        """Return the mean of every draw, from how often it holds each example."""
-        found: Values = counts @ values / counts.sum(axis=1)
+        """Return the mean of every draw and row, from how often a draw holds each example."""
+        found: Values = counts @ values.T / counts.sum(axis=1, keepdims=True)
         return found
 
 
@@ -97,14 +97,14 @@ class MatthewsCorrelation:
         return _correlation(right, counts, np.full(len(columns), columns.shape[1]))
 
     def weighted(self, values: Values, counts: Counts) -> Values:
-        """Return the correlation of every draw, from how often it holds each example."""
+        """Return the correlation of every draw and row, from how often a draw holds each example."""
 
         def held(which: NDArray[np.bool_]) -> Values:
-            total: Values = counts @ which.astype(np.float64)
+            total: Values = counts @ np.atleast_2d(which).astype(np.float64).T
             return total
 
         pairs = [(held(values == name), held(self._truth == name)) for name in range(3)]
-        return _correlation(held(values == self._truth), pairs, counts.sum(axis=1))
+        return _correlation(held(values == self._truth), pairs, counts.sum(axis=1, keepdims=True))
 
 
 def _correlation(right: NDArray[Any], counts: list[tuple[NDArray[Any], NDArray[Any]]], drawn: NDArray[Any]) -> Values:

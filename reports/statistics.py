@@ -145,8 +145,7 @@ def _resampled(scores: Scores, statistic: Statistic, resamples: int) -> Scores:
     found = np.empty(resamples)
     for start, columns, counts, weights in _draws(seeds, examples, resamples):
         if isinstance(statistic, Weighted):
-            held = counts.astype(np.float64)
-            by_seed = np.stack([statistic.weighted(row, held) for row in scores], axis=1)
+            by_seed = statistic.weighted(scores, counts.astype(np.float64))
         else:
             by_seed = np.stack([statistic(row, columns) for row in scores], axis=1)
         found[start : start + len(columns)] = (weights * by_seed).sum(axis=1) / seeds

@@ -72,4 +72,4 @@ def _score(store: Store, task: str, method: str, rows: dict[str, ComparisonRow])
     row = rows.get(method)
     if row is None or "score" not in row.values:
         return hole(row.reasons["score"] if row else store.why_no_run(task, method))
-    return estimate_cell(row.values["score"], row.metric.mark)
+    return estimate_cell(row.values["score"], row.metric.mark, score=True)

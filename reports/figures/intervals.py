@@ -8,6 +8,8 @@ says so.
 
 from __future__ import annotations
 
+import math
+
 from reports.comparison import score_matrix
 from reports.crossed import Contrast, Measured, contrast_interval
 from reports.figures.canvas import MUTED, Drawing, blank
@@ -19,6 +21,8 @@ from reports.store import Store
 from reports.style import LIGHT_PAPER, method_label, method_style
 
 _POOLED = "all tasks"
+#: Panels beside each other, so that names and intervals stay readable.
+_COLUMNS = 4
 
 
 def interval_rows(store: Store, method: str) -> dict[str, Measured]:
@@ -42,7 +46,13 @@ def draw_intervals(store: Store, name: str) -> Drawing | None:
     if not shown:
         return None
     names = [*store.tasks, _POOLED]
-    figure, (panels,) = blank(1, len(shown), height=0.75 + 0.26 * len(names))
+    columns = min(_COLUMNS, len(shown))
+    lines = math.ceil(len(shown) / columns)
+    figure, grid = blank(lines, columns, height=lines * (0.75 + 0.26 * len(names)))
+    panels = [axes for line in grid for axes in line]
+    for axes in panels[len(shown) :]:
+        axes.set_axis_off()
+    panels = panels[: len(shown)]
     facts = []
     for axes, method in zip(panels, shown, strict=True):
         colour = method_style(method).colour
@@ -60,7 +70,7 @@ def draw_intervals(store: Store, name: str) -> Drawing | None:
             facts.append(f"{method_label(method)} on {task} {words.replace('-', MINUS)}")
         axes.axvline(0.0, color=MUTED, linewidth=0.9, linestyle=(0, (3, 2)))
         axes.set_title(method_label(method))
-        axes.set_yticks(range(len(names)), names if axes is panels[0] else [""] * len(names))
+        axes.set_yticks(range(len(names)), names if axes in panels[::columns] else [""] * len(names))
         axes.set_ylim(len(names) - 0.4, -0.6)
         axes.set_xlabel("% of full marks")
     reach = 1.08 * max(abs(bound) for m in shown for found in rows[m].values() for bound in (found.low, found.high))

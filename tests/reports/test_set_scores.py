@@ -150,3 +150,14 @@ def test_a_report_takes_the_metric_that_a_run_names(make_store: MakeStore) -> No
     row = next(row for row in build_comparison(load_store(folder), TASK) if row.method == "bilora")
     assert row.score_interval is None
     assert "two classes, found 3" in row.reasons["score_interval"]
+
+
+@pytest.mark.parametrize("name", ["accuracy", "Matthews correlation"])
+def test_scores_from_counts_are_those_of_the_drawn_examples(name: str) -> None:
+    generator = np.random.default_rng(3)
+    references = ["yes" if draw else "no" for draw in generator.integers(2, size=30)]
+    metric = metric_of(name, references)
+    values = generator.integers(3, size=(4, 30)).astype(float)
+    columns = generator.integers(30, size=(50, 30))
+    counts = np.stack([np.bincount(row, minlength=30) for row in columns]).astype(float)
+    np.testing.assert_allclose(metric.weighted(values, counts), np.stack([metric(row, columns) for row in values], 1))
