@@ -32,17 +32,21 @@ from reports.student import t_quantile, t_tails
 
 @dataclass(frozen=True, kw_only=True)
 class Measured:
-    """An estimate with its Student interval; `degrees` are those of its standard error."""
+    """An estimate with its Student interval; `degrees` are those of its standard error, NaN where it is not known."""
 
     value: float
     low: float
     high: float
     degrees: float
-    standard_error: float
+    standard_error: float = math.nan
 
     @property
     def probability(self) -> float:
-        """Two-sided probability of an estimate at least as far from zero if the truth is zero (Student's test)."""
+        """Two-sided probability of an estimate at least as far from zero if the truth is zero (Student's test).
+
+        Raises:
+            ValueError: The standard error is not known.
+        """
         # Values that agree to rounding have no spread to test with.
         if self.standard_error <= 1e-12:
             return 1.0 if abs(self.value) <= 1e-12 else 0.0

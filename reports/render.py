@@ -1,9 +1,9 @@
 """The report of a run store: `python -m reports.render RUNS [--out FOLDER]`.
 
-Reads stored runs and nothing else, and writes `index.html` (self-contained), `report.md`, `figures/` (PNG and PDF) and
-`tables/` (CSV, LaTeX, Markdown; all runs as one parquet). The same runs give the same bytes: the only time shown is
-the one stored with the comparison. Broken or missing runs become named holes; a folder that is no run store, or has no
-finished run, is refused.
+Reads stored runs and nothing else, and writes `index.html` (self-contained), `report.md`, `figures/` (PNG, PDF, SVG)
+and `tables/` (CSV, LaTeX, Markdown; all runs as one parquet). The same runs give the same bytes: the only time shown
+is the one stored with the comparison. Broken or missing runs become named holes; a folder that is no run store, or has
+no finished run, is refused.
 """
 
 from __future__ import annotations

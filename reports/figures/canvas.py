@@ -13,6 +13,7 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +42,14 @@ class Drawing:
     caption: str
     alt: str
     figure: Figure
+
+    @cached_property
+    def svg(self) -> str:
+        """The drawing as an SVG document without dates, versions or a background; drawn once for file and page."""
+        stream = io.StringIO()
+        with sheet(), mpl.rc_context({"svg.hashsalt": self.name}):
+            self.figure.savefig(stream, format="svg", transparent=True, metadata={"Date": None})
+        return re.sub(r"<metadata>.*?</metadata>", "", stream.getvalue(), count=1, flags=re.DOTALL)
 
 
 @contextmanager
@@ -111,23 +120,19 @@ def settle(figure: Figure) -> None:
     figure.set_layout_engine(None)
 
 
-def save(drawing: Drawing, folder: Path) -> tuple[Path, Path]:
-    """Write the drawing as PNG (200 dpi) and PDF, without dates or versions inside."""
-    png, pdf = folder / f"{drawing.name}.png", folder / f"{drawing.name}.pdf"
+def save(drawing: Drawing, folder: Path) -> tuple[Path, Path, Path]:
+    """Write the drawing as PNG (200 dpi), PDF and SVG, without dates or versions inside."""
+    png, pdf, svg = (folder / f"{drawing.name}.{suffix}" for suffix in ("png", "pdf", "svg"))
     with sheet():
         drawing.figure.savefig(png, metadata={"Software": None})
         drawing.figure.savefig(pdf, metadata={"CreationDate": None, "Producer": None, "Creator": None})
-    return png, pdf
+    svg.write_text(drawing.svg, encoding="utf-8", newline="\n")
+    return png, pdf, svg
 
 
 def inline_svg(drawing: Drawing) -> str:
     """Return the drawing as an SVG element to be placed inside an HTML page."""
-    stream = io.StringIO()
-    with sheet(), mpl.rc_context({"svg.hashsalt": drawing.name}):
-        drawing.figure.savefig(stream, format="svg", transparent=True, metadata={"Date": None})
-    svg = stream.getvalue()
-    svg = svg[svg.index("<svg") :]
-    svg = re.sub(r"<metadata>.*?</metadata>", "", svg, count=1, flags=re.DOTALL)
+    svg = drawing.svg[drawing.svg.index("<svg") :]
     svg = re.sub(r'<svg [^>]*?viewBox="([^"]*)"[^>]*>', r'<svg viewBox="\1" aria-hidden="true">', svg, count=1)
     svg = svg.replace("xlink:href", "href")
     # Several drawings share one page, so identifiers carry the drawing's name.

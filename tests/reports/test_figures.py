@@ -141,11 +141,13 @@ def test_a_slice_that_overflows_leaves_a_gap(make_store: MakeStore) -> None:
 
 def test_files_carry_no_date_and_settings_come_back(drawings: dict[str, Drawing], tmp_path: Path) -> None:
     before = dict(mpl.rcParams)
-    png, pdf = save(drawings["cost"], tmp_path)
+    png, pdf, svg = save(drawings["cost"], tmp_path)
     assert dict(mpl.rcParams) == before
     assert png.read_bytes().startswith(b"\x89PNG")
     assert pdf.read_bytes().startswith(b"%PDF")
     assert b"CreationDate" not in pdf.read_bytes()
+    assert ET.parse(svg).getroot().tag == "{http://www.w3.org/2000/svg}svg"
+    assert "date" not in svg.read_text()
     assert b"Software" not in png.read_bytes()
     # Journals refuse Type 3 fonts.
     assert b"/Type3" not in pdf.read_bytes()

@@ -14,7 +14,7 @@ from reports.export import comparison_records
 from reports.figures import draw_task
 from reports.metric import Metric, read_metric
 from reports.page import html_page, markdown_page
-from reports.sections import build_section, run_detail
+from reports.sections import build_section, build_summary, run_detail
 from reports.sharpness import build_sharpness
 from reports.store import load_store
 from reports.summary import verdicts
@@ -119,7 +119,10 @@ def test_the_figure_of_scores_names_the_metric_on_its_axis(rubric: Path, one_see
 def test_page_and_markdown_show_it_and_say_how_far_a_partly_right_answer_came(rubric: Path) -> None:
     store = load_store(rubric)
     section, details = build_section(store, TASK), [run_detail(run) for run in store.runs]
-    html, markdown = html_page(store, [section], details), markdown_page(store, [section])
+    html, markdown = (
+        html_page(store, build_summary(store, [section]), [section], details),
+        markdown_page(store, build_summary(store, [section]), [section]),
+    )
     assert "| Method | Rubric score, of 10 |" in markdown
     assert re.search(r">Rubric score<small>of 10</small>", html)
     assert html.count("Partly right, 7.00 of 10 <span>test example 0</span>") == len(store.runs)

@@ -28,7 +28,7 @@ def test_everything_is_written_where_it_belongs(make_store: MakeStore) -> None:
     figures = ("cost", "curves", "sharpness", "slices", "spectrum")
     assert sorted(contents(folder / "report")) == sorted(
         ["index.html", "report.md"]
-        + [f"figures/{name}-pocket-math.{suffix}" for name in figures for suffix in ("pdf", "png")]
+        + [f"figures/{name}-pocket-math.{suffix}" for name in figures for suffix in ("pdf", "png", "svg")]
         + [f"tables/{name}.{suffix}" for name in tables for suffix in ("csv", "md", "tex")]
         + ["tables/runs.parquet", "tables/runs-columns.md"]
     )
