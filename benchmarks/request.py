@@ -21,9 +21,6 @@ from benchmarks.spec import RunSpec
 from benchmarks.tasks import DATA_TASKS
 from bilora.variants import VariantError, resolve_name
 
-#: Scoring comes after training, so that a preset can be trained without it.
-SCORE = "score"
-
 
 @dataclass(frozen=True, kw_only=True)
 class Comparison:
@@ -177,7 +174,7 @@ def check_supported(request: Request) -> None:
         UsageError: Naming what it is.
     """
     for comparison in request.comparisons:
-        real = {} if comparison.part is None else {k: v for k, v in comparison.part.real.items() if k != SCORE}
+        real = {} if comparison.part is None else comparison.part.real
         if real:
             wanted = ", ".join(f"{name} {value}" for name, value in real.items())
             raise UsageError(

@@ -16,20 +16,8 @@ from benchmarks.presets.training_data import TRAINING_DATA
 from benchmarks.settings import CompareSettings, read_setting
 from benchmarks.tasks import TASKS
 
-#: Settings of real models that a preset may ask for whether or not this version has them.
-REAL_MODEL_SETTINGS = (
-    "dtype",
-    "attention",
-    "gradient_checkpointing",
-    "target_modules",
-    "packing",
-    "data",
-    "chat_template",
-    "max_length",
-    "score",
-    "resolution",
-    "schedule",
-)
+#: Settings that a preset may ask for and this version does not have: those of DreamBooth on SDXL.
+MISSING_SETTINGS = ("resolution", "schedule")
 #: What stands beside a published number: which measurement it is.
 MEASURED = ("score", "step-time", "peak-memory", "lm-eval", "judge", "clip", "robustness")
 #: Settings that differ from task to task or method to method inside one comparison.
@@ -78,7 +66,7 @@ class Part:
     Attributes:
         name: Its folder inside the output folder; empty where it is the only one.
         values: Settings that the preset gives.
-        real: Settings of `REAL_MODEL_SETTINGS` that this version does not have.
+        real: Settings of `MISSING_SETTINGS`.
         cases: Settings of some tasks and methods.
         names: Label of a method -> its name in the published rows, where they differ.
     """
@@ -140,10 +128,10 @@ def _part(
             epochs = _epochs(raw, where)
         elif key in known:
             values[key] = read_setting(key, raw, origin=where)
-        elif key in REAL_MODEL_SETTINGS:
+        elif key in MISSING_SETTINGS:
             real[key] = raw
         else:
-            allowed = [*known, *REAL_MODEL_SETTINGS, "epochs"]
+            allowed = [*known, *MISSING_SETTINGS, "epochs"]
             raise UsageError(f"--preset: unknown setting {key!r}{where}{nearest(str(key), allowed)}")
     if epochs is not None:
         cases = (Case(tasks=(), methods=(), values={}, epochs=epochs), *cases)
