@@ -81,6 +81,7 @@ def test_every_part_has_its_runs_and_its_report(
         assert f"preset tableA4-tiny ({part})" in (folder / "report" / "index.html").read_text()
 
 
+@pytest.mark.slow
 def test_a_preset_of_the_paper_runs_on_a_tiny_model_and_local_data(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
