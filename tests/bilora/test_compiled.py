@@ -87,7 +87,14 @@ def assert_same(model: Any, inputs: dict[str, torch.Tensor], expected: Any, tole
         assert (gradient - expected[1][name]).norm() <= tolerance * expected[1][name].norm(), name
 
 
-@pytest.mark.parametrize(("build", "operators"), [(tiny_llama, 2), (tiny_qwen2, 2), (tiny_t5, 2)])
+@pytest.mark.parametrize(
+    ("build", "operators"),
+    [
+        (tiny_llama, 2),
+        pytest.param(tiny_qwen2, 2, marks=pytest.mark.slow),
+        pytest.param(tiny_t5, 2, marks=pytest.mark.slow),
+    ],
+)
 def test_compiled_layers_equal_pefts(build: Callable[[], nn.Module], operators: int, joined: list[int]) -> None:
     model = pair(build(), task_type="SEQ_2_SEQ_LM" if build is tiny_t5 else "CAUSAL_LM")
     expected = gradients(model, batch())
@@ -149,6 +156,7 @@ def test_a_layer_with_dropout_runs_pefts_forward_inside(joined: list[int]) -> No
 
 
 @pytest.mark.filterwarnings("ignore:`gradient_checkpointing_enable` is deprecated:FutureWarning")
+@pytest.mark.slow
 def test_gradient_checkpointing_equals_pefts() -> None:
     model = pair(tiny_llama())
     expected = gradients(model, batch())
@@ -170,6 +178,7 @@ def test_autocast_equals_pefts(base: torch.dtype, operators: int, joined: list[i
     assert max(joined) == operators
 
 
+@pytest.mark.slow
 def test_switching_the_auxiliary_off_is_seen() -> None:
     model = pair(tiny_llama())
     auxiliary = [p for name, p in model.named_parameters() if "auxiliary" in name]
@@ -201,9 +210,8 @@ def test_names_files_and_copies_stay(tmp_path: Any) -> None:
     torch.testing.assert_close(loaded(**batch()).loss, model.eval()(**batch()).loss, rtol=1e-5, atol=0)
 
 
-@pytest.mark.parametrize(
-    "method", [pytest.param("lora", marks=pytest.mark.slow), pytest.param("lora-sam", marks=pytest.mark.slow), "bilora"]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("method", ["lora", "lora-sam", "bilora"])
 def test_fifty_steps_equal_stock_ones(method: str) -> None:
     losses = []
     for fast in (False, True):

@@ -175,6 +175,7 @@ def test_an_encoder_decoder_is_trained_scored_measured_and_exported(tmp_path: Pa
     assert table.loc["bilora", "eval_loss"] == pytest.approx(total / counted, rel=1e-5)
 
 
+@pytest.mark.slow
 def test_an_encoder_decoder_learns_the_same_from_smaller_passes(tmp_path: Path) -> None:
     """Four examples at once or one by one: the same gradient, that of the mean over all tokens."""
     save_tiny_t5(tmp_path / "model")

@@ -68,6 +68,7 @@ def test_an_exported_adapter_is_plain_peft_on_a_plain_unet(finished: Path) -> No
     assert all(torch.count_nonzero(p) for p in moved)
 
 
+@pytest.mark.slow
 def test_micro_batches_train_as_the_whole_batch_does(finished: Path) -> None:
     more = ("--methods", "lora", "--measure", "false", "--out", str(finished / "small"), "--micro-batch-size", "2")
     assert compare.main(arguments(finished, *more)) == 0
