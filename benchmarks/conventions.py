@@ -82,7 +82,7 @@ def conventions(settings: CompareSettings, folders: Mapping[str, Path]) -> dict[
 
 def prompt_sentence(settings: CompareSettings, folders: Mapping[str, Path]) -> str | None:
     """Return how instructions and chats are written for each model, or None if no task has any."""
-    chats = [task.name for task in _tasks(settings) if task.medium == "text" and task.examples("test")[0].messages]
+    chats = [task.name for task in _tasks(settings) if task.medium == "text" and task.examples("train")[0].messages]
     if not chats:
         return None
     names = ", ".join(chats)

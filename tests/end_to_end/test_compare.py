@@ -124,6 +124,7 @@ def test_variants_full_fine_tuning_and_4_bits_in_one_comparison(tmp_path: Path) 
         assert PeftModel.from_pretrained(base, folder / "adapter").peft_config["default"].r == 16
 
 
+@pytest.mark.slow
 def test_several_tasks_have_their_own_metric_and_dialogues_go_on_from_the_models_answers(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

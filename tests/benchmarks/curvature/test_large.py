@@ -35,6 +35,7 @@ def traced_only(monkeypatch):
 
 # PyTorch's own look at a tensor it traces.
 @pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that is not a leaf")
+@pytest.mark.slow
 def test_every_case_leaves_its_records(tmp_path) -> None:
     out = tmp_path / "large.json"
     assert large.main([*FLAGS, "--out", str(out)]) == 0

@@ -35,6 +35,7 @@ def test_all_weights_are_in_bf16_and_small_together() -> None:
     assert sum(file.stat().st_size for file in files) < 16e6
 
 
+@pytest.mark.slow
 def test_the_held_out_loss_is_the_recorded_one(record: Any) -> None:
     held_out = record["held_out"]
     found = held_out_loss(FOLDER, device=torch.device("cpu"), pictures=held_out["pictures"], seed=held_out["seed"])
