@@ -101,15 +101,6 @@ class SequenceClassifier(Architecture):
             ):
                 answer = task.labels[chosen]
                 score = task.score(example, answer)
-                found.append(
-                    ScoredExample(
-                        index=index,
-                        prompt=example.prompt,
-                        reference=example.completion,
-                        generated=answer,
-                        score=score,
-                        turn_scores=(score,),
-                    )
-                )
+                found.append(ScoredExample.of_one_turn(index, example, generated=answer, score=score))
             on_progress(min(1.0, (start + self._batch_size) / len(examples)))
         return found

@@ -55,8 +55,6 @@ def score_likelihoods(
         on_progress(min(1.0, (start + size) / len(owned)))
     found = [math.exp(-total / count) for total, count in zip(sums, counts, strict=True)]
     return [
-        ScoredExample(
-            index=index, prompt=e.prompt, reference=e.completion, generated="", score=score, turn_scores=(score,)
-        )
+        ScoredExample.of_one_turn(index, e, generated="", score=score)
         for index, (e, score) in enumerate(zip(examples, found, strict=True))
     ]

@@ -104,13 +104,16 @@ def open_model(folder: Path, *, device: torch.device, options: LoadOptions | Non
     return unet, TextToImage(unet.config, encode)
 
 
-def load_model(folder: Path, *, device: torch.device, options: LoadOptions | None = None) -> tuple[Any, Any]:
+def load_model(
+    folder: Path, *, device: torch.device, options: LoadOptions | None = None, tokenizer_folder: Path | None = None
+) -> tuple[Any, Any]:
     """Load a decoder, an encoder-decoder or a classifier and its tokenizer from a folder; fp32 unless asked otherwise.
 
     Args:
         folder: Folder of the model.
         device: Where it goes.
         options: How.
+        tokenizer_folder: Where its tokenizer is, if elsewhere.
 
     Raises:
         UsageError: If the folder cannot be read as such a model.
@@ -118,7 +121,7 @@ def load_model(folder: Path, *, device: torch.device, options: LoadOptions | Non
     options = LoadOptions() if options is None else options
     given = {"local_files_only": True, "trust_remote_code": options.trust_remote_code}
     try:
-        tokenizer = AutoTokenizer.from_pretrained(folder, **given)
+        tokenizer = AutoTokenizer.from_pretrained(tokenizer_folder or folder, **given)
         if tokenizer.pad_token_id is None:
             tokenizer.pad_token = tokenizer.eos_token
         config = read_config(folder, trust_remote_code=options.trust_remote_code)

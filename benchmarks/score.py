@@ -25,12 +25,12 @@ from benchmarks.errors import UsageError
 from benchmarks.harness import pocket
 from benchmarks.harness.catalogue import Catalogue, check_installed
 from benchmarks.harness.evaluation import primary
-from benchmarks.harness.host import DTYPES
 from benchmarks.harness.measures import HarnessOptions, HarnessTask
 from benchmarks.harness.mt_bench import MAX_NEW_TOKENS, MtBench, read_judgements
 from benchmarks.harness.session import Measure, plan_scores, prepare, take_scores
 from benchmarks.harness.spec import ScoreStore
 from benchmarks.harness.subjects import Base, Subject, adapter_subjects, locate_base
+from benchmarks.model_settings import DTYPES
 from benchmarks.settings import OneLineParser
 
 EXIT_OK, EXIT_FAILED, EXIT_USAGE, EXIT_INTERRUPTED = 0, 1, 2, 130
@@ -86,7 +86,7 @@ _READERS: dict[str, parsing.Reader] = {
     "limit": parsing.optional(_WHOLE),
     "num_fewshot": parsing.optional(parsing.integer(minimum=0)),
     "batch_size": lambda raw: raw if raw == "auto" else _WHOLE(raw),
-    "dtype": parsing.choice("auto", *DTYPES),
+    "dtype": parsing.choice(*DTYPES),
     "quantize": parsing.optional(parsing.choice("nf4")),
     "threads": parsing.optional(_WHOLE),
     "mt_bench_tokens": _WHOLE,

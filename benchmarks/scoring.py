@@ -48,6 +48,19 @@ class ScoredExample:
     parts: Mapping[str, float] = field(default_factory=dict)
     picture: NDArray[np.uint8] | None = None
 
+    @classmethod
+    def of_one_turn(cls, index: int, example: Example, *, generated: str, score: float, **more: Any) -> ScoredExample:
+        """Return what was written for an example of one turn; `more` are further attributes."""
+        return cls(
+            index=index,
+            prompt=example.prompt,
+            reference=example.completion,
+            generated=generated,
+            score=score,
+            turn_scores=(score,),
+            **more,
+        )
+
     def as_dict(self) -> dict[str, Any]:
         """Return a JSON-ready record, without parts and picture."""
         return {name: value for name, value in vars(self).items() if name not in ("parts", "picture")}

@@ -15,44 +15,37 @@ from typing import Any
 import torch
 from peft import PeftModel
 from torch import nn
-from transformers import AutoConfig, AutoTokenizer
 
 from benchmarks.errors import UsageError
 from benchmarks.harness.subjects import Base
-from benchmarks.language import language_kind
-from bilora.quantised import load_nf4
-
-DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+from benchmarks.hub import fetch
+from benchmarks.loading import LoadOptions, load_model
 
 
-def load_base(base: Base, *, dtype: torch.dtype, device: torch.device) -> tuple[Any, Any]:
+def load_base(base: Base, *, dtype: str, device: torch.device) -> tuple[Any, Any]:
     """Load a language model in evaluation mode and its tokenizer; safetensors only, no code of the folder is run.
 
     Args:
         base: What to load.
-        dtype: Type of its weights, and of the arithmetic of 4-bit ones.
+        dtype: Name of the type of its weights, and of the arithmetic of 4-bit ones.
         device: Where it goes.
 
     Raises:
         UsageError: It cannot be read.
     """
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(base.tokenizer or base.source)
-        model_class = language_kind(AutoConfig.from_pretrained(base.source)).model_class
-        options: dict[str, Any] = {"dtype": dtype, "use_safetensors": True}
-        if base.quantize is None:
-            model = model_class.from_pretrained(base.source, **options).to(device)
-        else:
-            options |= {"model_class": model_class, "device_map": {"": device}}
-            model = load_nf4(base.source, compute_dtype=dtype, **options)
-    except (OSError, ValueError, KeyError) as error:
-        reason = str(error).strip().splitlines()[0]
-        raise UsageError(f"--model: {base.source} cannot be loaded as a language model: {reason}") from None
-    if tokenizer.pad_token_id is None:
-        tokenizer.pad_token = tokenizer.eos_token
+    model, tokenizer = load_model(
+        _folder(base.source),
+        device=device,
+        options=LoadOptions(quantize=base.quantize, dtype=dtype),
+        tokenizer_folder=None if base.tokenizer is None else _folder(base.tokenizer),
+    )
     # A length that a model's own configuration sets would win over the one that a task sets.
     model.generation_config.max_new_tokens = None
     return model.eval(), tokenizer
+
+
+def _folder(source: str) -> Path:
+    return Path(source) if Path(source).is_dir() else fetch(source)
 
 
 @contextmanager

@@ -19,7 +19,7 @@ from transformers import AutoConfig, AutoTokenizer
 
 from benchmarks.environment import Quiet, environment
 from benchmarks.errors import UsageError
-from benchmarks.harness.host import DTYPES, adapted, load_base
+from benchmarks.harness.host import adapted, load_base
 from benchmarks.harness.spec import RECORD, ScoreSpec, ScoreStore
 from benchmarks.harness.subjects import Base, Subject, adapter_fingerprint, check_fit
 from benchmarks.models import fingerprint
@@ -139,8 +139,8 @@ def take_scores(missing: Sequence[Job], store: ScoreStore, console: Console) -> 
             jobs = [job for job in missing if job.subject.base == base]
             progress.say(f"loading {base.source}")
             try:
-                dtype, device = DTYPES[jobs[0].spec.dtype], torch.device(jobs[0].spec.device)
-                model, tokenizer = load_base(base, dtype=dtype, device=device)
+                spec = jobs[0].spec
+                model, tokenizer = load_base(base, dtype=spec.dtype, device=torch.device(spec.device))
             except Exception as error:
                 failures += len(jobs)
                 index += len(jobs)

@@ -96,15 +96,12 @@ class PocketIcons(PictureTask):
         for index, (subject, style) in enumerate(verdicts(_judge(), drawn)):
             example, generated = examples[index], f"{subject}, {style}"
             thing, look = example.completion.split(", ")
-            score = self.score(example, generated)
             found.append(
-                ScoredExample(
-                    index=index,
-                    prompt=example.prompt,
-                    reference=example.completion,
+                ScoredExample.of_one_turn(
+                    index,
+                    example,
                     generated=generated,
-                    score=score,
-                    turn_scores=(score,),
+                    score=self.score(example, generated),
                     parts={"thing": float(subject == thing), "style": float(style == look)},
                     picture=drawn[index],
                 )

@@ -34,7 +34,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def base_of(folder: Path) -> tuple[Any, Any]:
-    return load_base(Base(source=str(folder)), dtype=torch.float32, device=torch.device("cpu"))
+    return load_base(Base(source=str(folder)), dtype="float32", device=torch.device("cpu"))
 
 
 @pytest.mark.parametrize("name", ["pocket-math", "pocket-instruct"])

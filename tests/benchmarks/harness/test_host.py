@@ -35,7 +35,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def loaded(place: Path) -> AutoModelForCausalLM:
-    return load_base(Base(source=str(place / "base")), dtype=torch.float32, device=CPU)[0]
+    return load_base(Base(source=str(place / "base")), dtype="float32", device=CPU)[0]
 
 
 @pytest.mark.filterwarnings("ignore:Model has `tie_word_embeddings=True`:UserWarning")
@@ -95,14 +95,14 @@ def test_lengths_of_the_models_own_configuration_do_not_win(place: Path) -> None
     model.generation_config.max_new_tokens = 7
     model.save_pretrained(place / "long")
     base = Base(source=str(place / "long"), tokenizer=str(place / "base"))
-    assert load_base(base, dtype=torch.bfloat16, device=CPU)[0].generation_config.max_new_tokens is None
+    assert load_base(base, dtype="bfloat16", device=CPU)[0].generation_config.max_new_tokens is None
 
 
 def test_four_bits_and_other_types_are_loaded(place: Path) -> None:
-    half = load_base(Base(source=str(place / "base")), dtype=torch.bfloat16, device=CPU)[0]
+    half = load_base(Base(source=str(place / "base")), dtype="bfloat16", device=CPU)[0]
     assert {parameter.dtype for parameter in half.parameters()} == {torch.bfloat16}
     base = Base(source=str(place / "base"), quantize="nf4")
-    quantized, tokenizer = load_base(base, dtype=torch.float32, device=CPU)
+    quantized, tokenizer = load_base(base, dtype="float32", device=CPU)
     assert type(quantized.model.layers[0].mlp.up_proj).__name__ == "Linear4bit"
     assert tokenizer.pad_token_id is not None
     folder = save_adapter(place / "on-four-bits", place / "base")
@@ -114,10 +114,10 @@ def test_four_bits_and_other_types_are_loaded(place: Path) -> None:
 
 def test_what_cannot_be_read_is_refused(place: Path, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="cannot be loaded as a language model"):
-        load_base(Base(source=str(tmp_path)), dtype=torch.float32, device=CPU)
+        load_base(Base(source=str(tmp_path)), dtype="float32", device=CPU)
     (place / "pickled").mkdir()
     for name in ("config.json", "tokenizer.json", "tokenizer_config.json"):
         (place / "pickled" / name).write_bytes((place / "base" / name).read_bytes())
     (place / "pickled" / "pytorch_model.bin").write_bytes(b"x")
     with pytest.raises(UsageError, match="safetensors"):
-        load_base(Base(source=str(place / "pickled")), dtype=torch.float32, device=CPU)
+        load_base(Base(source=str(place / "pickled")), dtype="float32", device=CPU)

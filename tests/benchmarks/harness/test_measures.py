@@ -20,7 +20,7 @@ def test_a_task_says_what_determines_it_and_leaves_samples_and_record(tmp_path: 
     assert task.identity == catalogue.identity("own-choice")
     assert (task.harness, task.limit, task.num_fewshot, task.chat_template) == ("lm_eval 0", 3, 1, False)
     base = Base(source=str(save_tiny_model(tmp_path / "base")))
-    model, tokenizer = load_base(base, dtype=torch.float32, device=torch.device("cpu"))
+    model, tokenizer = load_base(base, dtype="float32", device=torch.device("cpu"))
     seen: list[float] = []
     found = task.run(model, tokenizer, subject="base", folder=tmp_path, on_progress=seen.append)
     assert found["tasks"]["own-choice"]["examples"] == 3

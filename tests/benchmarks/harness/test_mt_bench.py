@@ -32,7 +32,7 @@ def lines(path: Path, records: list[dict[str, Any]]) -> Path:
 def test_answers_are_in_fastchats_format_and_follow_one_another(tmp_path: Path) -> None:
     bench = MtBench(lines(tmp_path / "q.jsonl", QUESTIONS), max_new_tokens=5)
     model, tokenizer = load_base(
-        Base(source=str(save_tiny_model(tmp_path / "base"))), dtype=torch.float32, device=torch.device("cpu")
+        Base(source=str(save_tiny_model(tmp_path / "base"))), dtype="float32", device=torch.device("cpu")
     )
     shares: list[float] = []
     runs = []
