@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 
@@ -52,10 +52,9 @@ def plan_runs(settings: CompareSettings) -> tuple[list[RunSpec], dict[str, Path]
     check_fit(settings, list(zip(tasks, models, strict=True)), folders, choices)
     for task in tasks:
         task.check()
-    revisions = {model: commit_of(folder) for model, folder in folders.items()}
-    fingerprints = {model: fingerprint(folder) for model, folder in folders.items()}
+    identities = {model: _Identity(fingerprint(folder), commit_of(folder)) for model, folder in folders.items()}
     specs = [
-        replace(_spec(settings, choice, task, seed, fingerprints), revision=revisions[_model(settings, task)])
+        _spec(settings, choice, task, seed, identities)
         for seed in range(settings.seeds)
         for task in tasks
         for choice in choices
@@ -98,8 +97,15 @@ def _check_tasks(tasks: Sequence[Task], choices: Sequence[MethodChoice]) -> None
                 raise UsageError(f"--methods: {choice.label} on {task.name} is refused: {reason}")
 
 
+class _Identity(NamedTuple):
+    """What stands for a model's files in a run: a hash of them, and the commit of those from the hub."""
+
+    fingerprint: str
+    revision: str | None
+
+
 def _spec(
-    settings: CompareSettings, choice: MethodChoice, task: Task, seed: int, fingerprints: Mapping[str, str]
+    settings: CompareSettings, choice: MethodChoice, task: Task, seed: int, identities: Mapping[str, _Identity]
 ) -> RunSpec:
     recipe, model = task.recipe, _model(settings, task)
     batch_size = settings.batch_size or recipe.batch_size
@@ -116,7 +122,8 @@ def _spec(
         task=task.name,
         task_version=task.edition,
         model=model,
-        model_fingerprint=fingerprints[model],
+        model_fingerprint=identities[model].fingerprint,
+        revision=identities[model].revision,
         seed=seed,
         steps=settings.steps or task.steps(batch_size),
         batch_size=batch_size,
