@@ -6,11 +6,12 @@ a plain LoRA change s B A of every layer is refused by name: DoRA, other adapter
 
 from __future__ import annotations
 
-import json
+import math
 from pathlib import Path
 
 from safetensors.torch import load_file
 
+from analysis.adapter_folder import CONFIG, WEIGHTS, check_adapter_folder
 from analysis.errors import SettingsError
 from analysis.low_rank import Factors
 
@@ -24,27 +25,29 @@ def read_adapter(folder: Path) -> dict[str, Factors]:
         folder: Holds `adapter_config.json` and `adapter_model.safetensors`.
 
     Raises:
-        SettingsError: A file is missing, or the adapter is not a plain LoRA adapter.
+        AnalysisError: A file is missing or is not what it should be, or the adapter is not a plain LoRA adapter.
     """
-    config_path, weights_path = folder / "adapter_config.json", folder / "adapter_model.safetensors"
-    for path in (config_path, weights_path):
-        if not path.is_file():
-            raise SettingsError(f"{folder} has no {path.name}; expected the folder of a PEFT adapter")
-    config = json.loads(config_path.read_text(encoding="utf-8"))
+    found = check_adapter_folder(folder, flag="adapter")
+    config = found.config
     refused = [name for name in ("use_dora", "alpha_pattern") if config.get(name)]
-    if config.get("peft_type") != "LORA" or refused:
-        kind = refused[0] if refused else config.get("peft_type")
+    if config["peft_type"] != "LORA" or refused:
+        kind = refused[0] if refused else config["peft_type"]
         raise SettingsError(f"{folder} is not a plain LoRA adapter ({kind}); its change is not s B A with one alpha")
-    tensors = load_file(weights_path)
-    found = {}
+    alpha = config.get("lora_alpha")
+    if isinstance(alpha, bool) or not isinstance(alpha, int | float) or not math.isfinite(alpha):
+        raise SettingsError(f"{folder / CONFIG} has lora_alpha {str(alpha)[:40]}; expected a number")
+    tensors = load_file(folder / WEIGHTS)
+    factors = {}
     for key in sorted(tensors):
         name, separator, _ = key.partition(".lora_A.")
         if not separator:
             continue
-        a, b = tensors[key], tensors[key.replace(".lora_A.", ".lora_B.")]
+        a, b = tensors[key], tensors.get(key.replace(".lora_A.", ".lora_B."))
+        if b is None or a.dim() != 2 or b.dim() != 2 or len(a) != b.shape[1]:
+            raise SettingsError(f"{folder / WEIGHTS}: {key} has no lora_B of the same rank; save the adapter anew")
         rank = len(a)
-        scaling = config["lora_alpha"] / (rank**0.5 if config.get("use_rslora") else rank)
-        found[name] = (a, b, float(scaling))
-    if not found:
-        raise SettingsError(f"{weights_path} holds no lora_A; expected the weights of a LoRA adapter")
-    return found
+        scaling = alpha / (rank**0.5 if config.get("use_rslora") else rank)
+        factors[name] = (a, b, float(scaling))
+    if not factors:
+        raise SettingsError(f"{folder / WEIGHTS} holds no lora_A; expected the weights of a LoRA adapter")
+    return factors

@@ -51,12 +51,13 @@ class Architecture(ABC):
         raise NotImplementedError(f"{type(self).__name__} has no packed rows")
 
     @abstractmethod
-    def collator(self, *, seed: int, multiple: int = 1) -> Collator:
+    def collator(self, *, seed: int, multiple: int = 1, skipped: int = 0) -> Collator:
         """Return what makes a training batch of rows.
 
         Args:
             seed: Of whatever is drawn for a batch; equal seeds draw equally.
             multiple: Lengths that differ from row to row are padded to multiples of this.
+            skipped: Rows that went before, in a run that is resumed; what was drawn for them is not drawn again.
         """
 
     @abstractmethod

@@ -30,9 +30,9 @@ from benchmarks.plan import plan_runs
 from benchmarks.scoring import task_score
 from benchmarks.settings import CompareSettings, OneLineParser
 from benchmarks.spec import RunSpec
-from benchmarks.store import write_json
 from benchmarks.tasks import TASKS, Split, create_task
 from benchmarks.training import EVALUATION_BATCH, train
+from benchmarks.written import write_json
 
 SEEN: tuple[Split, ...] = ("validation", "train")
 LOWEST, HIGHEST = 0.25, 0.85

@@ -56,7 +56,7 @@ class SequenceClassifier(Architecture):
             for index, e in enumerate(examples)
         ]
 
-    def collator(self, *, seed: int, multiple: int = 1) -> Collator:
+    def collator(self, *, seed: int, multiple: int = 1, skipped: int = 0) -> Collator:
         """See `Architecture.collator`: nothing is drawn."""
 
         def collate(rows: Sequence[Row]) -> Batch:

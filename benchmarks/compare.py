@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import shlex
 import sys
-import traceback
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,23 +16,24 @@ import torch
 from rich.console import Console
 from rich.table import Column, Table
 
+from benchmarks.checkpoints import CheckpointPolicy
 from benchmarks.choices import label_of
 from benchmarks.conventions import conventions, prompt_sentence
 from benchmarks.dry_run import plan_comparison
-from benchmarks.environment import Quiet, environment
+from benchmarks.environment import environment
 from benchmarks.errors import UsageError
+from benchmarks.execution import run_all
 from benchmarks.harness.comparison import plan_scoring, score_runs
 from benchmarks.harness.measures import HarnessTask
 from benchmarks.plan_text import config_text, print_plan, print_presets
 from benchmarks.presets import Preset, preset_record
-from benchmarks.progress import ComparisonProgress
 from benchmarks.request import Comparison, check_supported, read_request
-from benchmarks.run import RunFailed, execute
 from benchmarks.settings import CompareSettings
 from benchmarks.spec import RunSpec
-from benchmarks.store import SCHEMA, RunStore, now, write_json
+from benchmarks.storage import StorageError, storing
+from benchmarks.store import SCHEMA, RunStore
 from benchmarks.tuning import FOLDER, Outcome, outcome, plan_searches, plan_sentence, tuned
-from bilora.methods import METHODS
+from benchmarks.written import now, write_json
 from reports.metric import read_metric
 from reports.render import render
 
@@ -78,6 +78,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("interrupted; finished runs are kept, the same command goes on from here", file=sys.stderr)
         return EXIT_INTERRUPTED
+    except StorageError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return EXIT_RUN_FAILED
     return EXIT_RUN_FAILED if failures else EXIT_OK
 
 
@@ -97,21 +100,28 @@ def _compare(
         torch.set_num_threads(settings.threads)
     if (prompts := prompt_sentence(settings, model_folders)) is not None:
         console.print(prompts, highlight=False, soft_wrap=True)
+    policy = CheckpointPolicy.of(settings.checkpoint_every)
     outcomes: list[Outcome] = []
     if settings.tune is not None:
         console.print(_tuning_plan(settings), highlight=False, soft_wrap=True)
-        outcomes = tune(specs, settings.tune, model_folders=model_folders, store=store, console=console)
+        outcomes = tune(specs, settings.tune, model_folders=model_folders, store=store, console=console, policy=policy)
         specs = tuned(specs, outcomes)
     described = None if preset is None or comparison.part is None else preset_record(preset, comparison.part)
     describe(settings, specs, store=store, command=command, folders=model_folders, outcomes=outcomes, preset=described)
-    failures = run_all(specs, model_folders=model_folders, store=store, console=console)
+    failures = run_all(specs, model_folders=model_folders, store=store, console=console, policy=policy)
     failures += score_runs(harness_tasks, specs, model_folders=model_folders, store=store, console=console)
     report(specs, store=store, console=console)
     return failures
 
 
 def tune(
-    specs: Sequence[RunSpec], count: int, *, model_folders: Mapping[str, Path], store: RunStore, console: Console
+    specs: Sequence[RunSpec],
+    count: int,
+    *,
+    model_folders: Mapping[str, Path],
+    store: RunStore,
+    console: Console,
+    policy: CheckpointPolicy,
 ) -> list[Outcome]:
     """Carry out what is missing of the searches before the final runs `specs`, and choose.
 
@@ -125,6 +135,7 @@ def tune(
         model_folders=model_folders,
         store=own,
         console=console,
+        policy=policy,
     )
     outcomes = [outcome(search, own) for search in searches]
     for found in outcomes:
@@ -136,42 +147,6 @@ def _tuning_plan(settings: CompareSettings) -> str:
     return plan_sentence(
         methods=len(settings.methods), tasks=len(settings.tasks), seeds=settings.seeds, count=settings.tune or 0
     )
-
-
-def run_all(specs: Sequence[RunSpec], *, model_folders: Mapping[str, Path], store: RunStore, console: Console) -> int:
-    """Carry out what is missing; returns the number of runs that failed."""
-    store.remove_unfinished()
-    missing = [spec for spec in specs if not store.is_complete(spec.key)]
-    if len(missing) < len(specs):
-        console.print(f"{len(specs) - len(missing)} of {len(specs)} runs are finished already and kept")
-    failures = 0
-    for spec in specs:
-        if store.is_complete(spec.key) and (problem := store.problem(spec.key)):
-            failures += 1
-            _say_not_measured(spec, problem)
-    weights = [spec.steps * (METHODS[spec.method].published_cost or 1.0) for spec in missing]
-    with ComparisonProgress(weights, console) as progress, Quiet():
-        for index, spec in enumerate(missing):
-            label = f"{spec.label} · {spec.task} · seed {spec.seed}"
-            with progress.run(index, label) as run_progress:
-                try:
-                    with store.writing(spec.key) as folder:
-                        problem = execute(
-                            spec, model_folder=model_folders[spec.model], folder=folder, progress=run_progress
-                        )
-                    if problem is not None:
-                        failures += 1
-                        _say_not_measured(spec, problem)
-                except RunFailed as failure:
-                    failures += 1
-                    details = "".join(traceback.format_exception(failure.__cause__))
-                    noted = store.record_failure(spec, stage=failure.stage, message=str(failure), details=details)
-                    print(f"run {spec.key} failed ({failure.stage}): {failure}; details in {noted}", file=sys.stderr)
-    return failures
-
-
-def _say_not_measured(spec: RunSpec, problem: str) -> None:
-    print(f"run {spec.key} is trained and scored, not measured: {problem}", file=sys.stderr)
 
 
 def describe(
@@ -188,24 +163,33 @@ def describe(
 
     It is there before the first run, so that a report can be made of whatever a killed command has finished.
     """
-    write_json(
-        store.folder / "comparison.json",
-        {
-            "schema": SCHEMA,
-            "command": command,
-            "created": now(),
-            "methods": list(dict.fromkeys(spec.label for spec in specs)),
-            "tasks": list(dict.fromkeys(spec.task for spec in specs)),
-            "seeds": sorted({spec.seed for spec in specs}),
-            "baseline": label_of(settings.baseline, quantize=settings.quantize),
-            "runs": [spec.key for spec in specs],
-            "planned": [{"key": s.key, "method": s.label, "task": s.task, "seed": s.seed} for s in specs],
-            "tuning": [found.as_dict() for found in outcomes],
-            "preset": preset,
-            "conventions": conventions(settings, folders) | ({} if preset is None else {"Preset": preset["sentence"]}),
-            "environment": environment(torch.device(specs[0].device)),
-        },
-    )
+    with storing(store.folder):
+        write_json(store.folder / "comparison.json", _description(settings, specs, command, outcomes, folders, preset))
+
+
+def _description(
+    settings: CompareSettings,
+    specs: Sequence[RunSpec],
+    command: str,
+    outcomes: Sequence[Outcome],
+    folders: Mapping[str, Path],
+    preset: Mapping[str, Any] | None,
+) -> dict[str, Any]:
+    return {
+        "schema": SCHEMA,
+        "command": command,
+        "created": now(),
+        "methods": list(dict.fromkeys(spec.label for spec in specs)),
+        "tasks": list(dict.fromkeys(spec.task for spec in specs)),
+        "seeds": sorted({spec.seed for spec in specs}),
+        "baseline": label_of(settings.baseline, quantize=settings.quantize),
+        "runs": [spec.key for spec in specs],
+        "planned": [{"key": s.key, "method": s.label, "task": s.task, "seed": s.seed} for s in specs],
+        "tuning": [found.as_dict() for found in outcomes],
+        "preset": preset,
+        "conventions": conventions(settings, folders) | ({} if preset is None else {"Preset": preset["sentence"]}),
+        "environment": environment(torch.device(specs[0].device)),
+    }
 
 
 def report(specs: Sequence[RunSpec], *, store: RunStore, console: Console) -> None:
@@ -214,8 +198,10 @@ def report(specs: Sequence[RunSpec], *, store: RunStore, console: Console) -> No
     if not any(store.is_complete(key) for key in keys):
         print("no run was finished, so there is nothing to report", file=sys.stderr)
         return
-    store.write_results(keys)
-    render(store.folder, store.folder / "report")
+    # Two identical commands end at about the same time, and would write into each other's files.
+    with store.claimed("report", wait=True), storing(store.folder):
+        store.write_results(keys)
+        render(store.folder, store.folder / "report")
     _print_summary(specs, store, console)
     console.print(f"report: {store.folder / 'report' / 'index.html'}", highlight=False, soft_wrap=True)
 

@@ -36,7 +36,7 @@ from benchmarks.models import locate_model, shipped_models
 from benchmarks.settings import OneLineParser
 from benchmarks.step_cost import Shape, StepCost, Subject, available_bytes, measure, needed_bytes, on_device
 from benchmarks.step_timing import BLOCK, FUSED, GRAPHED, PATHS, STOCK
-from benchmarks.store import write_json
+from benchmarks.written import write_json
 from bilora import method_names
 from bilora.methods import METHODS
 

@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from difflib import get_close_matches
 
+# Of a value in a message.
+_LONGEST = 200
+
 
 class UsageError(ValueError):
     """Something the user gave cannot be used; the text is one line and complete."""
@@ -12,5 +15,11 @@ class UsageError(ValueError):
 
 def nearest(name: str, known: Iterable[str]) -> str:
     """Return ", did you mean 'x'?" for the nearest known name, or nothing when none is near."""
-    matches = get_close_matches(name, list(known), n=1, cutoff=0.4)
+    matches = get_close_matches(name[:_LONGEST], list(known), n=1, cutoff=0.4)
     return f", did you mean {matches[0]!r}?" if matches else ""
+
+
+def shortened(value: object) -> str:
+    """Return a value as Python writes it, for a message of one line: what is long is cut."""
+    text = repr(value)
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}..."

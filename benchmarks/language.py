@@ -96,7 +96,7 @@ class LanguageModel(Architecture):
         keep_apart(model, found)
         return found
 
-    def collator(self, *, seed: int, multiple: int = 1) -> Collator:
+    def collator(self, *, seed: int, multiple: int = 1, skipped: int = 0) -> Collator:
         """See `Architecture.collator`: nothing is drawn."""
         padded = PaddedBatch(self._pad_id, multiple=multiple)
 

@@ -15,9 +15,10 @@ from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
 
-from safetensors import SafetensorError, safe_open
 from transformers import AutoConfig
 
+from analysis.errors import AnalysisError
+from analysis.weight_files import check_links, check_weights, read_small_json
 from benchmarks.errors import UsageError, nearest
 from benchmarks.hub import fetch, is_hub_name
 from benchmarks.tasks import Medium
@@ -27,7 +28,7 @@ SHIPPED = Path(__file__).parent / "pocket" / "models"
 _WHOLE_FILE_BYTES = 64 * 2**20
 _END_BYTES = 2**20
 _TOKENIZERS = ("tokenizer.json", "tokenizer.model", "spiece.model", "vocab.json", "vocab.txt")
-_PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt")
+_WEIGHTS = (".safetensors", ".bin", ".pt", ".pth", ".ckpt")
 _HASHED = {".json", ".safetensors", ".model", ".jinja", ".txt", ".py"}
 
 
@@ -68,10 +69,7 @@ def locate_model(name: str, *, trust_remote_code: bool = False) -> Path:
     _check_language_model(folder)
     try:
         AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=trust_remote_code)
-        for path in folder.glob("*.safetensors"):
-            with safe_open(path, framework="pt"):
-                pass  # opening reads and checks the header
-    except (OSError, ValueError, KeyError, ImportError, SafetensorError) as error:
+    except (OSError, ValueError, KeyError, ImportError, TypeError, AttributeError, RecursionError) as error:
         reason = " ".join(str(error).split())
         if "trust_remote_code" in reason:
             reason = "it needs code of its own repository; --trust-remote-code true runs that, if you trust it"
@@ -80,12 +78,14 @@ def locate_model(name: str, *, trust_remote_code: bool = False) -> Path:
 
 
 def _check_language_model(folder: Path) -> None:
-    pickles = sorted(path.name for pattern in _PICKLES for path in folder.glob(pattern))
-    if pickles and not any(folder.glob("*.safetensors")):
-        raise UsageError(
-            f"--model: {folder} holds its weights as a pickle ({pickles[0]}), which can run any code when it is read; "
-            "expected *.safetensors: load it where you trust it, and save it with save_pretrained"
-        )
+    try:
+        check_links(folder, flag="--model")
+        if (folder / "config.json").is_file():
+            read_small_json(folder / "config.json", flag="--model")
+        if any(path.suffix in _WEIGHTS for path in folder.iterdir()):
+            check_weights(folder, flag="--model")
+    except AnalysisError as error:
+        raise UsageError(str(error)) from None
     for patterns, what in (
         (("config.json",), "a model configuration (config.json)"),
         (_TOKENIZERS, "a tokenizer (tokenizer.json)"),

@@ -7,14 +7,16 @@ Each function makes a reader: a callable that takes the raw value and returns th
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import field
 from pathlib import Path
 from typing import Any
 
-import yaml
+from benchmarks.safe_yaml import UnsafeYaml, load_yaml
 
 Reader = Callable[[Any], Any]
+_SECONDS = re.compile(r"[0-9]{1,9}(\.[0-9]{1,9})?s")
 
 
 def setting(default: Any, reader: Reader, help_text: str, *, metavar: str = "N") -> Any:
@@ -49,6 +51,16 @@ def number(*, minimum: float, exclusive: bool = False, maximum: float = math.inf
         return value
 
     return read
+
+
+def interval(raw: Any) -> str | int:
+    """Read a number of steps, or of seconds as in "60s"."""
+    if isinstance(raw, str) and _SECONDS.fullmatch(raw.strip()):
+        return raw.strip()
+    try:
+        return int(integer(minimum=1)(raw))
+    except ValueError:
+        raise ValueError('a number of steps of at least 1, or seconds as in "60s"') from None
 
 
 def names(raw: Any) -> tuple[str, ...]:
@@ -133,8 +145,8 @@ def _scalar(raw: Any) -> Any:
     if not isinstance(raw, str):
         return raw
     try:
-        return yaml.safe_load(raw)
-    except yaml.YAMLError:
+        return load_yaml(raw)
+    except UnsafeYaml:
         return raw
 
 
@@ -143,5 +155,5 @@ def _number(value: Any) -> float | None:
         return None
     try:
         return float(value)
-    except ValueError:
+    except (ValueError, OverflowError):
         return None

@@ -6,11 +6,11 @@ switched off before the first test example and stay off.
 
 from __future__ import annotations
 
-import shutil
+import math
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -18,32 +18,33 @@ import numpy as np
 import torch
 from safetensors.torch import save_file
 
-from analysis import FlatnessSettings, SpaceError, measure_flatness, parameter_space
 from benchmarks.architecture import Architecture, Row
-from benchmarks.environment import PeakMemory, environment
-from benchmarks.loading import load_options, open_model
+from benchmarks.checkpoints import CheckpointPolicy
+from benchmarks.environment import environment
+from benchmarks.fitting import fit
+from benchmarks.measuring import measure, sharpness_columns
+from benchmarks.out_of_memory import is_out_of_memory
 from benchmarks.progress import RunProgress
+from benchmarks.recorder import TrainingDiverged
 from benchmarks.scoring import ScoredExample, mean_parts, task_score
 from benchmarks.spec import RunSpec
-from benchmarks.store import SCHEMA, now, write_json
-from benchmarks.tasks import Task, create_task
-from benchmarks.training import EVALUATION_BATCH, TrainedRun, train
-from benchmarks.widening import widen
+from benchmarks.store import SCHEMA
+from benchmarks.tasks import Example, Task, create_task
+from benchmarks.training import EVALUATION_BATCH, TrainedRun
+from benchmarks.written import now, write_json
 from bilora.trainer import METHOD_STATE
 
-# Examples at a time while measuring curvature: the graph of a gradient is kept, so this bounds the memory.
-MEASUREMENT_BATCH = 16
 # Of a long training set, the loss is taken over its first rows.
 LOSS_ROWS = 2048
-_ALWAYS_IN_THE_ROW = ("full", "lora")
 
 
 class RunFailed(RuntimeError):
-    """A run could not be finished; `stage` says where."""
+    """A run could not be finished; `stage` says where, `circumstances` what the record of it should say beside that."""
 
-    def __init__(self, stage: str, message: str) -> None:
+    def __init__(self, stage: str, message: str, circumstances: dict[str, Any] | None = None) -> None:
         super().__init__(message)
         self.stage = stage
+        self.circumstances = circumstances or {}
 
 
 class _Clock:
@@ -61,7 +62,15 @@ class _Clock:
         self.seconds[stage] = round(time.perf_counter() - started, 3)
 
 
-def execute(spec: RunSpec, *, model_folder: Path, folder: Path, progress: RunProgress) -> str | None:
+def execute(
+    spec: RunSpec,
+    *,
+    model_folder: Path,
+    folder: Path,
+    checkpoints: Path,
+    policy: CheckpointPolicy,
+    progress: RunProgress,
+) -> str | None:
     """Carry out a run and write its folder.
 
     A measurement that fails does not take the training with it: the run is written with a note in its place.
@@ -70,6 +79,8 @@ def execute(spec: RunSpec, *, model_folder: Path, folder: Path, progress: RunPro
         spec: What to run.
         model_folder: Where the base model lies.
         folder: An empty folder to fill.
+        checkpoints: A folder for checkpoints, from the last of which the run goes on; the caller removes it.
+        policy: When they are written.
         progress: Where to report.
 
     Returns:
@@ -81,45 +92,56 @@ def execute(spec: RunSpec, *, model_folder: Path, folder: Path, progress: RunPro
     clock = _Clock()
     started = now()
     try:
-        return _execute(spec, model_folder, folder, progress, clock, started)
+        return _execute(spec, model_folder, folder, checkpoints, policy, progress, clock, started)
     except Exception as error:
-        raise RunFailed(clock.stage, _one_line(error, spec)) from error
+        raise RunFailed(clock.stage, _one_line(error, spec), _circumstances(error)) from error
+
+
+def _circumstances(error: Exception) -> dict[str, Any]:
+    if isinstance(error, TrainingDiverged):
+        return {"kind": "diverged", "step": error.step}
+    return {"kind": "out-of-memory"} if is_out_of_memory(error) else {}
 
 
 def _one_line(error: Exception, spec: RunSpec) -> str:
     message = " ".join(str(error).split()) or type(error).__name__
-    if isinstance(error, torch.cuda.OutOfMemoryError | MemoryError):
+    if is_out_of_memory(error):
         return (
-            f"out of memory; lower --micro-batch-size (now {spec.micro_batch_size}) or, if measuring, "
-            f"--measure-examples: {message}"
+            f"out of memory; lower --micro-batch-size (now {spec.micro_batch_size}, and its halves were tried) or, if "
+            f"measuring, --measure-examples: {message}"
         )
     return message
 
 
 def _execute(
-    spec: RunSpec, model_folder: Path, folder: Path, progress: RunProgress, clock: _Clock, started: str
+    spec: RunSpec,
+    model_folder: Path,
+    folder: Path,
+    checkpoints: Path,
+    policy: CheckpointPolicy,
+    progress: RunProgress,
+    clock: _Clock,
+    started: str,
 ) -> str | None:
-    device = torch.device(spec.device)
-    memory = PeakMemory(device)
     task = create_task(spec.task, data=None if spec.data is None else Path(spec.data))
-    options = load_options(spec, labels=len(task.labels))
-    model, architecture = open_model(model_folder, device=device, options=options)
     # While tuning, what is scored is the validation split, and the test split is not read.
-    examples_of = {"train": task.examples("train"), "validation": task.examples("validation")}
-    examples_of["scored"] = task.examples(spec.scored)[: spec.test_examples]
-    rows = {split: architecture.rows(task, chosen) for split, chosen in examples_of.items()}
+    examples_of: dict[str, Sequence[Example]] = {
+        "train": task.examples("train"),
+        "validation": task.examples("validation"),
+        "scored": task.examples(spec.scored)[: spec.test_examples],
+    }
     with clock.time("train"):
-        trained = train(
+        fitted = fit(
             spec,
-            model,
-            architecture=architecture,
-            train_rows=rows["train"],
-            validation_rows=rows["validation"],
-            folder=folder / "trainer",
-            update=progress.stage("training"),
+            task=task,
+            examples=examples_of,
+            model_folder=model_folder,
+            checkpoints=checkpoints,
+            policy=policy,
+            update=lambda: progress.stage("training"),
         )
-    peak_memory_bytes = memory.read()
-    shutil.rmtree(folder / "trainer", ignore_errors=True)
+    trained, architecture, rows = fitted.trained, fitted.architecture, fitted.rows
+    clock.seconds["train"] = round(clock.seconds["train"] + trained.earlier_seconds, 3)
     trained.method.export(folder / "adapter")
     # The auxiliary factors are no part of an adapter; what Bi-LoRA's adversary was can be measured from them later.
     save_file(trained.method.state_dict(), folder / "adapter" / METHOD_STATE)
@@ -132,10 +154,35 @@ def _execute(
         if spec.measurement is not None:
             try:
                 with clock.time("measure"):
-                    measurement = _measure(spec, trained, rows["train"], architecture, progress)
+                    measurement = measure(spec, trained.model, rows["train"], architecture, progress.stage("measuring"))
             except Exception as error:
                 problem = _one_line(error, spec)
-    row |= _training_columns(spec, trained) | {"peak_memory_bytes": peak_memory_bytes} | _sharpness_columns(measurement)
+    row |= _training_columns(spec, trained) | {"peak_memory_bytes": fitted.peak_memory_bytes}
+    row |= sharpness_columns(measurement)
+    _write_sides(folder, trained, examples, measurement)
+    record = {
+        "schema": SCHEMA,
+        "key": spec.key,
+        "spec": spec.as_dict(),
+        "row": {"method": spec.label, "task": spec.task, "seed": spec.seed, "key": spec.key} | row,
+        "environment": environment(torch.device(spec.device)),
+        "started": started,
+        "finished": now(),
+        "seconds": clock.seconds,
+        "failure": {"stage": "measure", "message": problem} if problem else None,
+    }
+    if fitted.micro_batch_size != spec.micro_batch_size:
+        record["micro_batch_size"] = {"asked": spec.micro_batch_size, "used": fitted.micro_batch_size}
+    if trained.resumed:
+        record["resumed"] = list(trained.resumed)
+    write_json(folder / "run.json", record)
+    return problem
+
+
+def _write_sides(
+    folder: Path, trained: TrainedRun, examples: Sequence[ScoredExample], measurement: dict[str, Any] | None
+) -> None:
+    """Write what lies beside run.json in a run's folder."""
     write_json(folder / "history.json", trained.history)
     write_json(folder / "examples.json", [example.as_dict() for example in examples])
     if trained.dynamics is not None:
@@ -145,19 +192,6 @@ def _execute(
         np.save(folder / "pictures.npy", np.stack(pictures), allow_pickle=False)
     if measurement is not None:
         write_json(folder / "measurement.json", measurement)
-    record = {
-        "schema": SCHEMA,
-        "key": spec.key,
-        "spec": spec.as_dict(),
-        "row": {"method": spec.label, "task": spec.task, "seed": spec.seed, "key": spec.key} | row,
-        "environment": environment(device),
-        "started": started,
-        "finished": now(),
-        "seconds": clock.seconds,
-        "failure": {"stage": "measure", "message": problem} if problem else None,
-    }
-    write_json(folder / "run.json", record)
-    return problem
 
 
 def _evaluate(
@@ -185,6 +219,9 @@ def _evaluate(
         name: architecture.objective(trained.model, split[:LOSS_ROWS], size=size).value()
         for name, split in (("train_loss", rows["train"]), ("eval_loss", rows["scored"]))
     }
+    for name, loss in losses.items():
+        if not math.isfinite(loss):
+            raise TrainingDiverged(f"the {name.replace('_', ' ')} of the trained model is {loss}", step=spec.steps)
     return examples, {
         "metric": task.metric,
         "full_marks": task.full_marks,
@@ -201,40 +238,6 @@ def _parts(examples: list[ScoredExample]) -> dict[str, Any]:
     """Return the names of the parts of a score, and each one's mean; nothing where it has none."""
     parts = mean_parts(examples)
     return {"score_parts": " ".join(parts)} | {f"{name}_score": mean for name, mean in parts.items()} if parts else {}
-
-
-def _measure(
-    spec: RunSpec, trained: TrainedRun, train_rows: Sequence[Row], architecture: Architecture, progress: RunProgress
-) -> dict[str, Any]:
-    assert spec.measurement is not None
-    count = min(int(spec.measurement["examples"]), len(train_rows))
-    settings = FlatnessSettings(**spec.measurement["flatness"])
-    widen(trained.model)
-    available, missing = _spaces(trained.model, settings.spaces)
-    settings = replace(settings, spaces=available)
-    size = min(MEASUREMENT_BATCH, spec.evaluation_batch_size or MEASUREMENT_BATCH)
-    loss = architecture.objective(trained.model, train_rows[:count], size=size, once=True)
-    flatness = measure_flatness(loss, trained.model, settings, on_progress=progress.stage("measuring"))
-    return {**asdict(flatness), "data": {"split": "train", "examples": count}, "not_measured": missing}
-
-
-def _spaces(model: Any, wanted: Sequence[str]) -> tuple[tuple[str, ...], dict[str, str]]:
-    """Return the spaces that the model has, and why it has not the others: HiRA has no (A, B) with W = W0 + s B A.
-
-    Raises:
-        SpaceError: If it has none of them.
-    """
-    available: list[str] = []
-    missing: dict[str, SpaceError] = {}
-    for name in wanted:
-        try:
-            parameter_space(model, name)
-            available.append(name)
-        except SpaceError as error:
-            missing[name] = error
-    if not available:
-        raise missing[wanted[0]]
-    return tuple(available), {name: str(error) for name, error in missing.items()}
 
 
 def _training_columns(spec: RunSpec, trained: TrainedRun) -> dict[str, Any]:
@@ -254,19 +257,3 @@ def _training_columns(spec: RunSpec, trained: TrainedRun) -> dict[str, Any]:
         "clip_active": means["clip_active"],
         "steps": spec.steps,
     }
-
-
-def _sharpness_columns(measurement: dict[str, Any] | None) -> dict[str, Any]:
-    """Return the columns of every space that was measured, and those of full and lora in any case, empty if not."""
-    measured: dict[str, Any] = measurement["spaces"] if measurement else {}
-    columns: dict[str, Any] = {}
-    for space in dict.fromkeys((*_ALWAYS_IN_THE_ROW, *measured)):
-        values = measured.get(space, {})
-        for name, end in (("lambda_max", "top"), ("lambda_min", "bottom")):
-            pairs: Sequence[dict[str, Any]] = values.get(end) or ({},)
-            pair = pairs[0]
-            columns[f"{name}_{space}"] = pair.get("value")
-            columns[f"{name}_residual_{space}"] = pair.get("residual")
-        for name in ("worst_case", "average_case"):
-            columns[f"{name}_{space}"] = (values.get(name) or {}).get("increase")
-    return columns

@@ -32,6 +32,7 @@ from benchmarks.harness.spec import ScoreStore
 from benchmarks.harness.subjects import Base, Subject, adapter_subjects, locate_base
 from benchmarks.model_settings import DTYPES
 from benchmarks.settings import OneLineParser
+from benchmarks.storage import StorageError
 
 EXIT_OK, EXIT_FAILED, EXIT_USAGE, EXIT_INTERRUPTED = 0, 1, 2, 130
 
@@ -120,6 +121,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("interrupted; finished scores are kept, the same command goes on from here", file=sys.stderr)
         return EXIT_INTERRUPTED
+    except StorageError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return EXIT_FAILED
     print_scores([store.record(key) for key in store.finished()], console)
     console.print(f"scores: {store.write_table()}", highlight=False, soft_wrap=True)
     return EXIT_FAILED if failures else EXIT_OK

@@ -15,10 +15,11 @@ from typing import Any, NoReturn
 import yaml
 
 from benchmarks import parsing
-from benchmarks.errors import UsageError, nearest
+from benchmarks.errors import UsageError, nearest, shortened
 from benchmarks.model_settings import ModelSettings
 from benchmarks.models import shipped_models
 from benchmarks.parsing import setting
+from benchmarks.safe_yaml import UnsafeYaml, read_yaml
 from benchmarks.tasks import DATA_TASKS, TASKS
 from bilora.methods import METHODS
 from bilora.variants import VARIANTS
@@ -150,6 +151,13 @@ class CompareSettings(ModelSettings):
         "replay forward and backward passes as CUDA graphs: faster where a GPU waits for Python, as with small models",
         metavar="true|false",
     )
+    checkpoint_every: str | int | None = setting(
+        "60s",
+        parsing.optional(parsing.interval),
+        "checkpoints of a run in training, from which a killed command goes on: 60s goes by time, at less than a "
+        "hundredth of it; N by steps; none: a killed run begins anew, as one with --dynamics does",
+        metavar="60s|N",
+    )
     threads: int | None = setting(
         None, parsing.optional(parsing.integer(minimum=1)), "CPU threads; none: as torch chooses"
     )
@@ -266,17 +274,18 @@ def read_setting(name: str, raw: Any, *, origin: str) -> Any:
     try:
         return reader(raw)
     except ValueError as error:
-        raise UsageError(f"{_flag(name)}: found {raw!r}{origin}; expected {error}") from None
+        raise UsageError(f"{_flag(name)}: found {shortened(raw)}{origin}; expected {error}") from None
 
 
 def _read_file(path: Path) -> dict[str, Any]:
     try:
-        content = yaml.safe_load(path.read_text())
-    except OSError as error:
-        raise UsageError(f"--config: {path} cannot be read: {error.strerror}; expected a YAML file") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        reason = " ".join(str(error).split())
-        raise UsageError(f"--config: {path} is not valid YAML: {reason}") from None
+        content = read_yaml(path)
+    except (OSError, ValueError) as error:
+        if isinstance(error, UnsafeYaml):
+            raise UsageError(f"--config: {path} is not valid YAML: {error}") from None
+        # A path with a null byte is a ValueError.
+        reason = getattr(error, "strerror", None) or error
+        raise UsageError(f"--config: {path} cannot be read: {reason}; expected a YAML file") from None
     content = {} if content is None else content
     if not isinstance(content, dict):
         raise UsageError(f"--config: {path} holds a {type(content).__name__}; expected 'name: value' lines")
@@ -284,7 +293,8 @@ def _read_file(path: Path) -> dict[str, Any]:
     values = {}
     for key, raw in content.items():
         if key not in known:
-            raise UsageError(f"--config: {path} has unknown key {key!r}{nearest(str(key), known)}; --help lists all")
+            near = nearest(str(key), known)
+            raise UsageError(f"--config: {path} has unknown key {shortened(key)}{near}; --help lists all")
         values[key] = read_setting(key, raw, origin=f" in {path}")
     return values
 

@@ -1,12 +1,15 @@
 """The run store: one folder per run, written under another name and renamed when it is complete.
 
 A kill at any moment leaves finished runs whole and at most one unfinished folder, whose name says so and which
-the next command removes. Files that describe a whole comparison are replaced by rename as well.
+the next command removes. Files that describe a whole comparison are replaced by rename as well. Commands that share a
+store, on one machine or on several with a shared folder, lock the key that they work on: see `benchmarks.locks`.
 
     OUT/comparison.json   the last comparison: methods, tasks, seeds, run keys, conventions, environment
     OUT/runs/KEY/         run.json, history.json, examples.json, adapter/; if asked for measurement.json,
                           dynamics.json, lm-eval.json
     OUT/failed/KEY.json   why a run of the last comparison failed
+    OUT/locks/KEY         who is at work on a run
+    OUT/checkpoints/KEY/  where a run goes on that was killed in training, see `benchmarks.checkpoints`
     OUT/results.csv, OUT/results.parquet
     OUT/tuning/           a store of the trials, where a comparison was tuned
 """
@@ -15,18 +18,19 @@ from __future__ import annotations
 
 import json
 import os
-import platform
 import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from benchmarks.errors import UsageError
+from benchmarks.locks import FileLock
 from benchmarks.spec import RunSpec
+from benchmarks.storage import storing, sync
+from benchmarks.written import PARTIAL, has_ended, now, replacing, write_json, writer
 from reports.harness import SIDE_FILE, harness_columns
 
 SCHEMA = 1
@@ -47,6 +51,8 @@ class FolderStore:
         self.items = folder / name
         self.failed = folder / "failed"
         self._record = record
+        self._locks: dict[str, FileLock] = {}
+        self._complete: set[str] = set()
 
     def check_writable(self) -> None:
         """Refuse an output folder that cannot be written, without creating anything.
@@ -79,33 +85,91 @@ class FolderStore:
             ) from None
 
     def is_complete(self, key: str) -> bool:
-        """Whether what has this key is finished."""
-        return (self.items / key / self._record).is_file()
+        """Whether what has this key is finished; a record that was cut off, by a copy for example, is none."""
+        if key in self._complete:
+            return True
+        try:
+            found = json.loads((self.items / key / self._record).read_bytes())
+        except (OSError, ValueError, RecursionError):
+            return False
+        if isinstance(found, dict):
+            self._complete.add(key)
+        return key in self._complete
+
+    def _lock(self, key: str) -> FileLock:
+        return self._locks.setdefault(key, FileLock(self.folder / "locks" / key))
+
+    @contextmanager
+    def claimed(self, key: str, *, wait: bool = False) -> Iterator[bool]:
+        """Yield whether what has this key is this command's to do; no other command is at work on it inside then.
+
+        Args:
+            key: Of a run, or a word for something else in the store that one command alone may write.
+            wait: Wait until it is; what is yielded is true then.
+
+        Raises:
+            StorageError: If the store cannot be written.
+        """
+        lock = self._lock(key)
+        if lock.held:
+            yield True
+            return
+        with storing(self.folder):
+            taken = lock.acquire(wait=wait)
+        try:
+            yield taken
+        finally:
+            lock.release()
+
+    def holder(self, key: str) -> str:
+        """Return who says to be at work on a key."""
+        return self._lock(key).holder()
 
     @contextmanager
     def writing(self, key: str) -> Iterator[Path]:
-        """Yield a folder to write into; it becomes that of its key when the block ends without an error."""
-        unfinished = self.items / f"{_UNFINISHED}{platform.node()}-{os.getpid()}-{key}"
-        unfinished.mkdir(parents=True)
-        try:
-            yield unfinished
-        except BaseException:
-            shutil.rmtree(unfinished, ignore_errors=True)
-            raise
+        """Yield a folder to write into; it becomes that of its key when the block ends without an error.
+
+        Raises:
+            StorageError: If the store cannot be written; what the block itself raises passes through.
+        """
+        with self.claimed(key, wait=True):
+            unfinished = self.items / f"{_UNFINISHED}{key}@{writer()}"
+            with storing(self.folder):
+                shutil.rmtree(unfinished, ignore_errors=True)
+                unfinished.mkdir(parents=True)
+            try:
+                yield unfinished
+                with storing(self.folder):
+                    self._finish(key, unfinished)
+            except BaseException:
+                shutil.rmtree(unfinished, ignore_errors=True)
+                raise
+
+    def _finish(self, key: str, unfinished: Path) -> None:
         # What is complete is never overwritten: a second writer of the same key has computed the same thing.
         if self.is_complete(key):
             shutil.rmtree(unfinished)
         else:
+            sync(unfinished)
+            shutil.rmtree(self.items / key, ignore_errors=True)
             unfinished.rename(self.items / key)
         (self.failed / f"{key}.json").unlink(missing_ok=True)
 
     def remove_unfinished(self) -> None:
-        """Remove what killed commands on this machine left behind; a command that is still running keeps its own."""
-        prefix = f"{_UNFINISHED}{platform.node()}-"
-        for folder in self.items.glob(f"{prefix}*"):
-            process = folder.name.removeprefix(prefix).split("-", 1)[0]
-            if not _is_running(process):
-                shutil.rmtree(folder, ignore_errors=True)
+        """Remove what killed commands left behind, on whatever machine; what a command is at work on stays."""
+        for folder in self.items.glob(f"{_UNFINISHED}*"):
+            key, _, writer = folder.name.removeprefix(_UNFINISHED).rpartition("@")
+            lock = self._lock(key)
+            with storing(self.folder):
+                free = not lock.held and lock.acquire()
+            if free:
+                # Without locks only the processes of this machine can be told to have ended.
+                if lock.excludes or has_ended(writer):
+                    shutil.rmtree(folder, ignore_errors=True)
+                lock.release()
+        for partial in self.folder.glob(f".*{PARTIAL}"):
+            if has_ended(partial.name.removesuffix(PARTIAL).rpartition("@")[2]):
+                partial.unlink(missing_ok=True)
 
 
 class RunStore(FolderStore):
@@ -115,12 +179,28 @@ class RunStore(FolderStore):
         super().__init__(folder, "runs", "run.json")
         self.runs = self.items
 
-    def record_failure(self, spec: RunSpec, *, stage: str, message: str, details: str) -> Path:
-        """Note why a run failed, so that the report can mark the hole; returns the file with the details."""
-        self.failed.mkdir(parents=True, exist_ok=True)
-        record = {"key": spec.key, "spec": spec.as_dict(), "stage": stage, "message": message}
+    def record_failure(
+        self, spec: RunSpec, *, stage: str, message: str, details: str, kind: str | None = None, step: int | None = None
+    ) -> Path:
+        """Note why a run failed, so that the report can mark the hole.
+
+        Args:
+            spec: The run.
+            stage: Where it failed.
+            message: Why, in one line.
+            details: Of the error, for whoever looks into it.
+            kind: "diverged" or "out-of-memory", where it is one of these.
+            step: Optimizer step at which training diverged.
+
+        Returns:
+            The file with the details.
+        """
         path = self.failed / f"{spec.key}.json"
-        write_json(path, record | {"details": details, "time": now()})
+        record: dict[str, Any] = {"key": spec.key, "spec": spec.as_dict(), "stage": stage, "message": message}
+        record |= {name: value for name, value in (("kind", kind), ("step", step)) if value is not None}
+        with storing(self.folder):
+            self.failed.mkdir(parents=True, exist_ok=True)
+            write_json(path, record | {"details": details, "time": now()})
         return path
 
     def problem(self, key: str) -> str | None:
@@ -138,29 +218,6 @@ class RunStore(FolderStore):
         """Write results.csv and results.parquet from the finished runs among `keys`; one row each."""
         table = pd.DataFrame([self.row(key) for key in keys if self.is_complete(key)])
         for name, write in (("results.csv", table.to_csv), ("results.parquet", table.to_parquet)):
-            partial = self.folder / f".{name}"
-            write(partial, index=False)
-            partial.replace(self.folder / name)
+            with storing(self.folder), replacing(self.folder / name) as partial:
+                write(partial, index=False)
         return table
-
-
-def _is_running(process: str) -> bool:
-    try:
-        os.kill(int(process), 0)
-    except (ProcessLookupError, ValueError):
-        return False
-    except PermissionError:
-        return True
-    return True
-
-
-def now() -> str:
-    """Return the time in UTC, ISO 8601, to the second."""
-    return datetime.now(UTC).isoformat(timespec="seconds")
-
-
-def write_json(path: Path, value: Any) -> None:
-    """Replace a JSON file in one step; NaN and infinities are refused, since JSON has none."""
-    partial = path.with_name(f".{path.name}")
-    partial.write_text(json.dumps(value, indent=1, allow_nan=False) + "\n")
-    partial.replace(path)

@@ -1,33 +1,31 @@
 """Trains one run: the task's rows, a method in a `SharpnessTrainer`, and what is recorded on the way.
 
 Validation loss and clean training loss are taken with everything off that will not be exported, as token-weighted
-means. A step's time is taken around its forward and backward passes and the optimizer, without evaluations. Now and
-then one plain gradient is timed just before a step: their ratio is the method's cost in gradients, and does not
-depend on how busy the machine was when one method or another had its turn.
+means; `benchmarks.recorder` takes them, and the times. A run that was killed goes on from its last checkpoint.
 """
 
 from __future__ import annotations
 
 import math
 import statistics
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 from torch.nn.functional import cross_entropy
-from transformers import TrainerCallback, TrainingArguments
+from transformers import TrainingArguments
 from transformers.trainer_callback import PrinterCallback
 
-from analysis import Objective
 from analysis.dynamics import Dynamics
 from benchmarks.architecture import Architecture, Row
+from benchmarks.checkpoints import CheckpointCallback, Checkpoints, Resumed
 from benchmarks.dynamics import DynamicsCallback
-from benchmarks.environment import synchronize
 from benchmarks.progress import Update
+from benchmarks.recorder import Recorder, plain_gradient_seconds
 from benchmarks.spec import RunSpec
 from bilora import Method, SharpnessTrainer, create_method
 from bilora.graphed import GraphedBackward
@@ -35,17 +33,11 @@ from bilora.variants import VARIANTS, create_variant
 
 # Losses are logged this often over a run: enough for a curve, rare enough not to wait for a GPU each step.
 _LOGS = 50
-# Plain gradients timed over a run.
-_REFERENCES = 15
 # LoRA-GA's official code starts from the gradient of 64 batches of two examples.
 _START_EXAMPLES = 128
 EVALUATION_BATCH = 64
 # With CUDA graphs each length is recorded once.
 _LENGTHS = 16
-
-
-class TrainingDiverged(RuntimeError):
-    """The training loss is no longer a finite number."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,6 +52,8 @@ class TrainedRun:
         step_gradients: Median ratio of a step's time to that of one plain gradient over as many examples, taken
             just before it: forward and backward pass of the primary adapter alone, no optimizer.
         dynamics: What happened to the adapters, if it was asked for.
+        resumed: Steps at which training was resumed from a checkpoint.
+        earlier_seconds: Time that it had taken before the last of them.
     """
 
     model: Any
@@ -68,6 +62,8 @@ class TrainedRun:
     step_seconds: float
     step_gradients: float
     dynamics: Dynamics | None = None
+    resumed: tuple[int, ...] = ()
+    earlier_seconds: float = 0.0
 
 
 class _TokenMeanTrainer(SharpnessTrainer):
@@ -76,6 +72,25 @@ class _TokenMeanTrainer(SharpnessTrainer):
     2026-11, transformers 5.24: T5 takes `num_items_in_batch` and leaves it aside, so that the passes of a step were
     added where a mean was meant. Classifiers do so as well; what is counted are their examples.
     """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._losses: list[Tensor] = []
+
+    def training_step(self, *args: Any, **kwargs: Any) -> Tensor:
+        loss = super().training_step(*args, **kwargs)
+        self._losses.append(loss.detach())
+        return loss
+
+    def load_trained(self, checkpoint: str) -> None:
+        """Take the weights and the method's state from a checkpoint of the last step, to train no further."""
+        self._load_from_checkpoint(checkpoint)
+        self._load_method_state(checkpoint)
+
+    def pop_losses(self) -> list[Tensor]:
+        """Return the losses of the passes since the last call."""
+        losses, self._losses = self._losses, []
+        return losses
 
     def compute_loss(
         self, model: Any, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None
@@ -92,63 +107,6 @@ class _TokenMeanTrainer(SharpnessTrainer):
         return (loss, outputs) if return_outputs else loss
 
 
-class _Recorder(TrainerCallback):
-    """Times steps, evaluates, stops on a loss that is not finite, and feeds the progress display."""
-
-    def __init__(
-        self,
-        method: Method,
-        evaluations: dict[str, Objective],
-        reference: Callable[[], float],
-        *,
-        steps: int,
-        evaluate_every: int,
-        update: Update,
-    ) -> None:
-        self.method = method
-        self.evaluations = evaluations
-        self.reference = reference
-        self.refer_every = math.ceil(steps / _REFERENCES)
-        self.evaluate_every = evaluate_every
-        self.update = update
-        self.seconds: list[float] = []
-        self.ratios: list[float] = []
-        self.history: list[dict[str, float]] = []
-        self._started = 0.0
-        self._reference_seconds: float | None = None
-        self._loss = math.nan
-
-    def on_step_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        # The first step of a process is slower than any other; it is compared with nothing.
-        due = state.global_step % self.refer_every == self.refer_every - 1 or state.global_step + 1 == state.max_steps
-        self._reference_seconds = self.reference() if due else None
-        self._started = time.perf_counter()
-
-    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        synchronize(args.device)
-        self.seconds.append(time.perf_counter() - self._started)
-        if self._reference_seconds is not None:
-            self.ratios.append(self.seconds[-1] / self._reference_seconds)
-        step = int(state.global_step)
-        shown = "" if math.isnan(self._loss) else f" loss {self._loss:.3f}"
-        self.update(step / state.max_steps, f"step {step}/{state.max_steps}{shown}")
-        if self.evaluate_every and (step % self.evaluate_every == 0 or step == state.max_steps):
-            with self.method.evaluation():
-                losses = {name: found.value() for name, found in self.evaluations.items()}
-            self.history.append({"step": step, **losses})
-
-    def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, float] | None = None, **kwargs: Any) -> None:
-        if not logs or "loss" not in logs:
-            return
-        self._loss = float(logs["loss"])
-        if not math.isfinite(self._loss):
-            raise TrainingDiverged(
-                f"training diverged: the loss is {self._loss} at step {state.global_step}; lower --learning-rate "
-                "or the method's rho"
-            )
-        self.history.append({"step": int(state.global_step), **{k: float(v) for k, v in logs.items()}})
-
-
 def train(
     spec: RunSpec,
     model: Any,
@@ -158,6 +116,7 @@ def train(
     validation_rows: Sequence[Row],
     folder: Path,
     update: Update,
+    checkpoints: Checkpoints | None = None,
 ) -> TrainedRun:
     """Train the run that `spec` describes.
 
@@ -169,18 +128,22 @@ def train(
         validation_rows: Validation examples; the first `spec.evaluation_examples` are used.
         folder: A folder the Trainer may call its own; nothing of it is kept.
         update: Progress, `update(fraction, note)`.
+        checkpoints: Where training goes on from, and where it can be resumed later; None for neither.
 
     Raises:
-        TrainingDiverged: If the loss stops being finite.
+        TrainingDiverged: If a loss stops being finite.
     """
+    resumed = None if checkpoints is None else checkpoints.latest()
     method = create_method(spec.method, **spec.options)
     torch.manual_seed(spec.seed)
     multiple = _LENGTHS if spec.cuda_graphs else 1
     training_rows = architecture.packed(model, train_rows) if spec.packing else train_rows
-    collate = architecture.collator(seed=spec.seed, multiple=multiple)
+    done = 0 if resumed is None else resumed.step
+    skipped = rows_before(done, rows=len(training_rows), batch_size=spec.batch_size)
+    collate = architecture.collator(seed=spec.seed, multiple=multiple, skipped=skipped)
     trainer = _TokenMeanTrainer(
         model if method.trains_all_weights else _with_adapter(spec, model, train_rows, architecture),
-        _arguments(spec, folder),
+        _arguments(spec, folder if checkpoints is None else checkpoints.folder),
         method=method,
         cuda_graphs=spec.cuda_graphs,
         train_dataset=training_rows,
@@ -192,27 +155,28 @@ def train(
         for name, rows in (("validation_loss", validation_rows), ("train_eval_loss", train_rows))
     }
     reference_batch = architecture.collator(seed=spec.seed, multiple=multiple)(training_rows[: spec.micro_batch_size])
-    plain_gradient = GraphedBackward(trainer.model) if spec.cuda_graphs else None
-    recorder = _Recorder(
+    passes = spec.batch_size // spec.micro_batch_size
+    graphed = GraphedBackward(trainer.model) if spec.cuda_graphs else None
+    recorder = Recorder(
         method,
         evaluations,
-        partial(
-            _plain_gradient_seconds,
-            method,
-            reference_batch,
-            passes=spec.batch_size // spec.micro_batch_size,
-            graphed=plain_gradient,
-        ),
+        partial(plain_gradient_seconds, method, reference_batch, passes=passes, graphed=graphed),
+        trainer.pop_losses,
         steps=spec.steps,
         evaluate_every=math.ceil(spec.steps / spec.evaluations) if spec.evaluations else 0,
         update=update,
     )
+    if resumed is not None:
+        recorder.load_state_dict(resumed.recorder)
     dynamics = DynamicsCallback(method, every=spec.dynamics) if spec.dynamics else None
     if dynamics is not None:
         trainer.add_callback(dynamics)  # before the recorder, whose clock starts later
     trainer.add_callback(recorder)
+    if checkpoints is not None and checkpoints.policy.active:
+        trained = sum(parameter.numel() for parameter in method.trained_parameters())
+        trainer.add_callback(CheckpointCallback(checkpoints, recorder.state_dict, parameters=trained, resumed=resumed))
     trainer.remove_callback(PrinterCallback)
-    trainer.train()
+    _train(trainer, resumed, steps=spec.steps)
     return TrainedRun(
         model=trainer.model,
         method=method,
@@ -220,7 +184,25 @@ def train(
         step_seconds=statistics.median(recorder.seconds),
         step_gradients=statistics.median(recorder.ratios),
         dynamics=dynamics.finish() if dynamics is not None else None,
+        resumed=() if resumed is None else resumed.steps,
+        earlier_seconds=0.0 if resumed is None else resumed.seconds,
     )
+
+
+def rows_before(step: int, *, rows: int, batch_size: int) -> int:
+    """Return how many rows the first `step` optimizer steps take; an epoch's last batch may be a small one."""
+    epochs, rest = divmod(step, math.ceil(rows / batch_size))
+    return epochs * rows + rest * batch_size
+
+
+def _train(trainer: _TokenMeanTrainer, resumed: Resumed | None, *, steps: int) -> None:
+    if resumed is None:
+        trainer.train()
+    elif resumed.step < steps:
+        trainer.train(resume_from_checkpoint=str(resumed.folder))
+    else:
+        # The Trainer would go on to the end of the epoch.
+        trainer.load_trained(str(resumed.folder))
 
 
 def _with_adapter(spec: RunSpec, model: Any, rows: Sequence[Row], architecture: Architecture) -> Any:
@@ -240,35 +222,6 @@ def _with_adapter(spec: RunSpec, model: Any, rows: Sequence[Row], architecture: 
 
         variant.prepare(model, forward_backward)
     return variant.attach(model)
-
-
-def _plain_gradient_seconds(
-    method: Method, batch: dict[str, torch.Tensor], *, passes: int, graphed: GraphedBackward | None
-) -> float:
-    """Time `passes` forward and backward passes of the exported model; gradients and generators are left alone."""
-    device = next(method.model.parameters()).device
-    inputs = {name: values.to(device) for name, values in batch.items()}
-    with method.evaluation(), torch.random.fork_rng():
-        parameters = method.weights.parameters
-        kept = [p.grad for p in parameters]
-
-        def take() -> None:
-            if graphed is None:
-                torch.autograd.grad(method.model(**inputs).loss, parameters, allow_unused=True)
-            else:
-                graphed(inputs)
-
-        if graphed is not None:
-            take()  # recorded, if it is the first
-        synchronize(device)
-        started = time.perf_counter()
-        for _ in range(passes):
-            take()
-        synchronize(device)
-        seconds = time.perf_counter() - started
-        for parameter, gradient in zip(parameters, kept, strict=True):
-            parameter.grad = gradient
-        return seconds
 
 
 def _arguments(spec: RunSpec, folder: Path) -> Any:

@@ -17,6 +17,8 @@ Record = Mapping[str, Any]
 
 #: The layout of the run store that this package reads.
 SCHEMA = 1
+#: Bytes of one file of a run; ten thousand long answers take a tenth of it.
+LARGEST_FILE = 512 * 2**20
 
 
 class RunStoreError(ValueError):
@@ -26,6 +28,9 @@ class RunStoreError(ValueError):
 def read_json(path: Path) -> Any:
     """Return the content of a JSON file, or raise `RunStoreError` naming the file and the fault."""
     try:
+        size = path.stat().st_size
+        if size > LARGEST_FILE:
+            raise RunStoreError(f"{path.name} has {size} bytes, expected at most {LARGEST_FILE}")
         return json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise RunStoreError(f"{path.name} is missing") from None
@@ -33,6 +38,12 @@ def read_json(path: Path) -> Any:
         raise RunStoreError(f"{path.name} cannot be read: {fault}") from None
     except json.JSONDecodeError as fault:
         raise RunStoreError(f"{path.name} is not valid JSON (line {fault.lineno}): {fault.msg}") from None
+    except RecursionError:
+        raise RunStoreError(f"{path.name} is nested too deeply") from None
+    except RunStoreError:
+        raise
+    except ValueError as fault:  # of a number with thousands of digits
+        raise RunStoreError(f"{path.name} cannot be read: {fault}") from None
 
 
 def read_record(path: Path) -> Record:
@@ -64,9 +75,13 @@ def check_schema(record: Record, file_name: str) -> None:
 def number(record: Record, name: str) -> float | None:
     """Return a finite number, or None where it is absent, not a number, or not finite."""
     value = record.get(name)
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
         return None
-    return float(value)
+    try:
+        found = float(value)
+    except OverflowError:  # JSON's integers have no end
+        return None
+    return found if math.isfinite(found) else None
 
 
 def text(record: Record, name: str) -> str:

@@ -9,6 +9,7 @@ no finished run, is refused.
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -61,8 +62,8 @@ def render(
     summary = build_summary(store, sections, other)
     details = [run_detail(run) for run in (*store.runs, *store.others)]
     page, markdown = html_page(store, summary, sections, details), markdown_page(store, summary, sections)
-    for name in ("figures", "tables"):
-        (out / name).mkdir(parents=True, exist_ok=True)
+    for folder in (out, out / "figures", out / "tables"):
+        _make_own(folder, given=out_folder is not None and folder == out)
     drawings = [*summary.drawings, *(drawing for section in sections for drawing in section.drawings)]
     figures = [path for drawing in drawings for path in save(drawing, out / "figures")]
     tables = write_tables(summary.tables, out / "tables")
@@ -70,8 +71,8 @@ def render(
     for section in sections:
         tables += write_tables(section.tables, out / "tables")
         tables += write_records(section, out / "tables")
-    (out / "report.md").write_text(markdown, encoding="utf-8", newline="\n")
-    (out / "index.html").write_text(page, encoding="utf-8", newline="\n")
+    _replace(out / "report.md", markdown)
+    _replace(out / "index.html", page)
     return RenderResult(
         page=out / "index.html",
         markdown=out / "report.md",
@@ -81,6 +82,29 @@ def render(
         warnings=store.warnings,
         changes=summary.changes,
     )
+
+
+def _make_own(folder: Path, *, given: bool) -> None:
+    """Make a folder of the report, in which nothing leads elsewhere: a store may come from somebody else.
+
+    Raises:
+        RunStoreError: If a link stands in its place; one that the caller named is taken as it is.
+    """
+    if folder.is_symlink() and not given:
+        raise RunStoreError(
+            f"{folder} is a link, and a report would be written to where it leads: remove it, or give --out"
+        )
+    folder.mkdir(parents=True, exist_ok=True)
+    for path in folder.iterdir():
+        if path.is_symlink() and not path.is_dir():
+            path.unlink()
+
+
+def _replace(path: Path, content: str) -> None:
+    """Write a file in one step, so that a killed command leaves the earlier page or the new one."""
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    partial.write_text(content, encoding="utf-8", newline="\n")
+    partial.replace(path)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -75,6 +75,8 @@ class Run:
     measurement: Measurement | None
     #: What was drawn for the examples, uint8 (examples, 3, side, side), where answers are pictures.
     pictures: NDArray[np.uint8] | None = None
+    #: Micro-batch that was asked for and the smaller one that fitted into memory, or None where the first one did.
+    reduced: tuple[int, int] | None = None
     #: How the adapters moved while they trained, where it was recorded.
     dynamics: Dynamics | None = None
     #: File name -> why it could not be used.
@@ -147,9 +149,15 @@ def load_run(folder: Path) -> Run:
         examples=_examples(folder / "examples.json", faults),
         measurement=_measurement(folder / "measurement.json", faults),
         dynamics=_dynamics(folder / "dynamics.json", faults),
+        reduced=_reduced(mapping(record, "micro_batch_size")),
         pictures=_pictures(folder / "pictures.npy", faults),
         faults=faults,
     )
+
+
+def _reduced(record: Record) -> tuple[int, int] | None:
+    asked, used = number(record, "asked"), number(record, "used")
+    return None if asked is None or used is None else (int(asked), int(used))
 
 
 def _failure(record: Record) -> Failure | None:
@@ -200,14 +208,16 @@ def _pictures(path: Path, faults: dict[str, str]) -> NDArray[np.uint8] | None:
     if not path.exists():
         return None
     try:
-        found = np.load(path, allow_pickle=False)
-    except (OSError, ValueError, EOFError) as fault:
-        faults[path.name] = f"{path.name} cannot be read: {fault}"
+        # Mapped, not read: a header may claim more than any memory holds, a file cannot be larger than it is. And only
+        # an array, where `np.load` would open an archive as well.
+        found = np.lib.format.open_memmap(path, mode="r")
+    except (OSError, ValueError, EOFError, OverflowError, SyntaxError) as fault:
+        faults[path.name] = f"{path.name} cannot be read: {' '.join(str(fault).split())[:200]}"
         return None
     if found.dtype != np.uint8 or found.ndim != 4 or found.shape[1] != 3:
         faults[path.name] = f"{path.name} holds {found.dtype} {found.shape}, expected uint8 (examples, 3, side, side)"
         return None
-    pictures: NDArray[np.uint8] = found
+    pictures: NDArray[np.uint8] = np.array(found)
     return pictures
 
 

@@ -1,4 +1,4 @@
-"""Says where the runs of a store were not made alike: other library versions, machines or versions of a task.
+"""Says where the runs of a store were not made alike: other versions, other machines, smaller micro-batches than asked.
 
 Such runs are shown together all the same, since a change of a library rarely moves a score; but a reader must know,
 and costs of different machines do not compare.
@@ -34,6 +34,14 @@ def differences(runs: Sequence[Run]) -> tuple[str, ...]:
         counts = Counter(text(run.spec, "task_version") or "not recorded" for run in runs if run.task == task)
         if len(counts) > 1:
             found.append(f"runs of different versions of {task}: {_listed(counts)}")
+    for run in runs:
+        if run.reduced is not None:
+            asked, used = run.reduced
+            found.append(
+                f"{run.method} on {run.task}, seed {run.seed}, ran out of memory with micro-batches of {asked} and was "
+                f"trained with {used}, accumulated to the same batch: the same update up to rounding, another time and "
+                "memory"
+            )
     return tuple(found)
 
 

@@ -7,18 +7,23 @@ says which kind of model it is. A checkpoint of this project's Trainer carries t
 
 from __future__ import annotations
 
-import json
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from torch import nn
 
+from analysis.adapter_folder import CONFIG, AdapterFolder, check_adapter_folder
 from analysis.errors import AnalysisError, SpaceError
+from analysis.weight_files import check_links, check_weights
 
 AUXILIARY = "auxiliary"
 METHOD_STATE = "method_state.safetensors"
+# An adapter that keeps a head or embeddings whole stays far below this many times its base.
+_LARGEST_SHARE = 4
 DTYPES = {"float32": torch.float32, "float64": torch.float64, "bfloat16": torch.bfloat16}
 
 
@@ -51,25 +56,24 @@ def load(model: str | None, adapter: str | None, *, dtype: torch.dtype, device: 
     Raises:
         AnalysisError: A folder is missing or cannot be read, or the adapter does not fit the base.
     """
-    source = model or _named_base(Path(str(adapter)))
+    # The small folder is looked at before the large one is read.
+    found = None if adapter is None else check_adapter_folder(Path(adapter))
+    source = model or _named_base(Path(str(adapter)), found)
     loaded, kind = _base(source, dtype=dtype)
     tokenizer = _tokenizer(source)
     auxiliary = False
-    if adapter is not None:
-        loaded = _with_adapter(loaded, Path(adapter))
+    if adapter is not None and found is not None:
+        loaded = _with_adapter(loaded, Path(adapter), found)
         auxiliary = _add_auxiliary(loaded, Path(adapter))
     return LoadedModel(loaded.to(device).eval(), tokenizer, kind, auxiliary)
 
 
-def _named_base(adapter: Path) -> str:
+def _named_base(adapter: Path, found: AdapterFolder | None) -> str:
     """Return the base model that an adapter's configuration names."""
-    path = adapter / "adapter_config.json"
-    if not path.is_file():
-        raise AnalysisError(f"--adapter: {adapter} holds no adapter_config.json; expected a PEFT adapter's folder")
-    base = json.loads(path.read_text()).get("base_model_name_or_path")
-    if not base:
-        raise AnalysisError(f"--adapter: {path} names no base model; name it with --model")
-    return str(base)
+    base = None if found is None else found.config.get("base_model_name_or_path")
+    if not isinstance(base, str) or not base:
+        raise AnalysisError(f"--adapter: {adapter / CONFIG} names no base model; name it with --model")
+    return base
 
 
 def _base(source: str, *, dtype: torch.dtype) -> tuple[Any, str]:
@@ -87,8 +91,11 @@ def _base(source: str, *, dtype: torch.dtype) -> tuple[Any, str]:
         "classification": AutoModelForSequenceClassification,
         "causal": AutoModelForCausalLM,
     }
+    if Path(source).is_dir():
+        check_links(Path(source), flag="--model")
+        check_weights(Path(source), flag="--model")
     try:
-        config = AutoConfig.from_pretrained(source)
+        config = AutoConfig.from_pretrained(source, trust_remote_code=False)
         names = " ".join(config.architectures or [])
         kind = (
             "classification"
@@ -97,9 +104,9 @@ def _base(source: str, *, dtype: torch.dtype) -> tuple[Any, str]:
             if config.is_encoder_decoder
             else "causal"
         )
-        return kinds[kind].from_pretrained(source, dtype=dtype, use_safetensors=True), kind
-    except (OSError, ValueError, KeyError) as error:
-        reason = str(error).strip().splitlines()[0]
+        return kinds[kind].from_pretrained(source, dtype=dtype, use_safetensors=True, trust_remote_code=False), kind
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RuntimeError, SafetensorError) as error:
+        reason = " ".join(str(error).split())[:300] or type(error).__name__
         raise AnalysisError(f"--model: {source} cannot be loaded: {reason}") from None
 
 
@@ -107,30 +114,30 @@ def _tokenizer(source: str) -> Any:
     from transformers import AutoTokenizer
 
     try:
-        tokenizer = AutoTokenizer.from_pretrained(source)
-    except (OSError, ValueError, KeyError):
+        tokenizer = AutoTokenizer.from_pretrained(source, trust_remote_code=False)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token
     return tokenizer
 
 
-def _with_adapter(base: Any, folder: Path) -> Any:
+def _with_adapter(base: Any, folder: Path, found: AdapterFolder) -> Any:
     """Put an adapter on its base; PEFT loads what fits and is silent about what does not, so that is checked."""
     from peft import PeftModel
-    from safetensors import safe_open
 
-    weights = folder / "adapter_model.safetensors"
-    if not weights.is_file():
-        raise AnalysisError(f"--adapter: {folder} holds no adapter_model.safetensors; save the adapter with PEFT")
+    size, own_size = (sum(map(math.prod, found.shapes.values())), sum(p.numel() for p in base.parameters()))
+    if size > _LARGEST_SHARE * own_size:
+        raise AnalysisError(
+            f"--adapter: {folder} has {size} weights, and the base {own_size}; it is no adapter of this base"
+        )
     try:
-        model = PeftModel.from_pretrained(base, str(folder))
-    except (RuntimeError, ValueError, KeyError) as error:
+        model = PeftModel.from_pretrained(base, str(folder), use_safetensors=True)
+    except (RuntimeError, ValueError, KeyError, TypeError, AttributeError, SafetensorError) as error:
         reason = " ".join(str(error).split())[:300]
         raise AnalysisError(f"--adapter: {folder} does not fit the base model: {reason}") from None
     own = {name.replace(".default", "") for name in model.state_dict()}
-    with safe_open(weights, framework="pt") as file:
-        missing = [name for name in file.keys() if name not in own]  # noqa: SIM118  (not a dictionary)
+    missing = [name for name in found.shapes if name not in own]
     if missing:
         raise AnalysisError(
             f"--adapter: {folder} does not fit the base model: it has {missing[0]} and {len(missing) - 1} more weights "
@@ -145,7 +152,7 @@ def _add_auxiliary(model: Any, folder: Path) -> bool:
     from safetensors.torch import load_file
 
     path = folder / METHOD_STATE
-    state = load_file(path) if path.is_file() else {}
+    state = load_file(path) if path.is_file() and check_weights(folder, flag="--adapter", names=METHOD_STATE) else {}
     factors = {name: value for name, value in state.items() if name.endswith((".A", ".B"))}
     primary = model.peft_config["default"]
     if not factors or not isinstance(primary, LoraConfig):
@@ -159,6 +166,8 @@ def _add_auxiliary(model: Any, folder: Path) -> bool:
         if layer is None:
             raise SpaceError(f"{path} holds factors of {name[:-2]}, which the model does not have")
         weight = (layer.lora_A if part == "A" else layer.lora_B)[AUXILIARY].weight
+        if weight.shape != value.shape:
+            raise SpaceError(f"{path}: {name} has shape {tuple(value.shape)}, and the model {tuple(weight.shape)}")
         with torch.no_grad():
             weight.copy_(value)
         layer.scaling[AUXILIARY] = layer.scaling["default"]

@@ -27,7 +27,9 @@ from benchmarks.claims.workers import carry_out
 from benchmarks.environment import environment
 from benchmarks.errors import UsageError
 from benchmarks.spec import RunSpec
-from benchmarks.store import SCHEMA, RunStore, now
+from benchmarks.storage import StorageError
+from benchmarks.store import SCHEMA, RunStore
+from benchmarks.written import now
 from reports.fields import RunStoreError
 from reports.runs import load_run
 
@@ -66,6 +68,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print("interrupted; finished runs are kept, the same command goes on from here", file=sys.stderr)
         _report(questions, options.scope, store, command, console)
         return EXIT_INTERRUPTED
+    except StorageError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return EXIT_RUN_FAILED
     _report(questions, options.scope, store, command, console)
     return EXIT_RUN_FAILED if failures else EXIT_OK
 

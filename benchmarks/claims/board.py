@@ -14,7 +14,7 @@ from typing import Any
 
 from benchmarks.claims.registry import GROUPS
 from benchmarks.claims.verdict import FAILS, HOLDS, UNDECIDED
-from benchmarks.store import write_json
+from benchmarks.written import write_json
 
 Record = Mapping[str, Any]
 COLUMNS = ("claim", "source", "on", "quantity", "measured (95 % interval)", "verdict")

@@ -15,7 +15,7 @@ from pathlib import Path
 import torch
 from rich.console import Console
 
-from benchmarks.compare import run_all
+from benchmarks.execution import run_all
 from benchmarks.spec import RunSpec
 from benchmarks.store import RunStore
 

@@ -17,7 +17,7 @@ import torch
 
 from analysis import AnalysisError
 from benchmarks.environment import PeakMemory, environment, synchronize
-from benchmarks.store import write_json
+from benchmarks.written import write_json
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -29,21 +29,24 @@ class NoisyBatch:
 
     Args:
         seed: Of noise and steps.
+        shape: Of a clean picture.
+        skipped: Rows whose noise and steps have been used already.
     """
 
-    def __init__(self, seed: int) -> None:
+    def __init__(self, seed: int, shape: Sequence[int], *, skipped: int = 0) -> None:
         self._generator = torch.Generator().manual_seed(seed)
+        self._shape = tuple(shape)
+        for _ in range(skipped):
+            self._draw()
+
+    def _draw(self) -> tuple[Tensor, Tensor]:
+        noise = torch.randn(self._shape, generator=self._generator)
+        return noise, torch.randint(0, STEPS, (), generator=self._generator)
 
     def __call__(self, rows: Sequence[Row]) -> Batch:
         """Return a batch as `DenoisingUNet.forward` takes it."""
         # Row by row, so that micro-batches see what a whole batch would.
-        drawn = [
-            (
-                torch.randn(row["clean"].shape, generator=self._generator),
-                torch.randint(0, STEPS, (), generator=self._generator),
-            )
-            for row in rows
-        ]
+        drawn = [self._draw() for _ in rows]
         return _batch(rows, torch.stack([noise for noise, _ in drawn]), torch.stack([step for _, step in drawn]))
 
 
@@ -82,9 +85,9 @@ class TextToImage(Architecture):
         parts = {"clean": to_places(pictures), **{name: v.cpu() for name, v in vars(prompts).items()}}
         return [{name: values[index] for name, values in parts.items()} for index in range(len(examples))]
 
-    def collator(self, *, seed: int, multiple: int = 1) -> Collator:
+    def collator(self, *, seed: int, multiple: int = 1, skipped: int = 0) -> Collator:
         """See `Architecture.collator`: noise and steps are drawn; pictures are equally large."""
-        return NoisyBatch(seed)
+        return NoisyBatch(seed, self._shape, skipped=skipped)
 
     def batches(self, rows: Sequence[Row], *, size: int, once: bool = False) -> list[Batch]:
         """See `Architecture.batches`: every row with `draws` noises, or with one."""

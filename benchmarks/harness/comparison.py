@@ -14,16 +14,18 @@ from pathlib import Path
 
 from rich.console import Console
 
+from analysis.adapter_folder import CONFIG
 from benchmarks.errors import UsageError
 from benchmarks.harness.catalogue import Catalogue, check_installed
 from benchmarks.harness.evaluation import primary
 from benchmarks.harness.measures import HarnessOptions, HarnessTask
 from benchmarks.harness.session import plan_scores, prepare, take_scores
 from benchmarks.harness.spec import ScoreStore
-from benchmarks.harness.subjects import CONFIG, Base, Subject
+from benchmarks.harness.subjects import Base, Subject
 from benchmarks.settings import CompareSettings
 from benchmarks.spec import RunSpec
-from benchmarks.store import RunStore, write_json
+from benchmarks.store import RunStore
+from benchmarks.written import write_json
 from reports.harness import SIDE_FILE
 
 _FLAG = "--score"

@@ -25,7 +25,7 @@ import torch
 from benchmarks.encoding import encode_prompt
 from benchmarks.errors import UsageError
 from benchmarks.harness.spec import JUDGEMENTS, ScoreStore
-from benchmarks.store import write_json
+from benchmarks.written import write_json
 
 NAME = "mt-bench"
 MAX_NEW_TOKENS = 1024

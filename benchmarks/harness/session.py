@@ -23,8 +23,11 @@ from benchmarks.harness.host import adapted, load_base
 from benchmarks.harness.spec import RECORD, ScoreSpec, ScoreStore
 from benchmarks.harness.subjects import Base, Subject, adapter_fingerprint, check_fit
 from benchmarks.models import fingerprint
+from benchmarks.out_of_memory import is_out_of_memory
 from benchmarks.progress import ComparisonProgress
-from benchmarks.store import SCHEMA, now, write_json
+from benchmarks.storage import StorageError, storage_reason, storing
+from benchmarks.store import SCHEMA
+from benchmarks.written import now, write_json
 
 
 class Measure(Protocol):
@@ -89,7 +92,7 @@ def _fingerprint(base: Base) -> str:
         return fingerprint(Path(base.source))
     try:
         # On the hub a revision stands for all files.
-        revision = AutoConfig.from_pretrained(base.source)._commit_hash
+        revision = AutoConfig.from_pretrained(base.source, trust_remote_code=False)._commit_hash
     except (OSError, ValueError, KeyError) as error:
         reason = str(error).strip().splitlines()[0]
         raise UsageError(f"--model: {base.source} cannot be read: {reason}") from None
@@ -120,7 +123,7 @@ def _unique(found: Iterable[Any]) -> list[Any]:
 
 def _check_chat_template(base: Base) -> None:
     try:
-        tokenizer = AutoTokenizer.from_pretrained(base.tokenizer or base.source)
+        tokenizer = AutoTokenizer.from_pretrained(base.tokenizer or base.source, trust_remote_code=False)
     except (OSError, ValueError, KeyError) as error:
         raise UsageError(f"--model: the tokenizer of {base.source} cannot be read: {error}") from None
     if tokenizer.chat_template is None:
@@ -156,30 +159,43 @@ def take_scores(missing: Sequence[Job], store: ScoreStore, console: Console) -> 
 
 
 def _take(job: Job, index: int, model: Any, tokenizer: Any, store: ScoreStore, progress: ComparisonProgress) -> int:
-    label = f"{job.subject.name} · {job.measure.name}"
-    try:
-        with store.writing(job.spec.key) as folder, adapted(model, job.subject.adapter) as scored:
-            started = now()
-            found = job.measure.run(
-                scored,
-                tokenizer,
-                subject=job.subject.name,
-                folder=folder,
-                on_progress=lambda share: progress.show(index, share, label),
-            )
-            record = {"schema": SCHEMA, "key": job.spec.key, "spec": asdict(job.spec)} | found
-            libraries = found.get("environment", {})
-            record |= {"environment": environment(torch.device(job.spec.device)) | libraries}
-            write_json(folder / RECORD, record | {"started": started, "finished": now()})
-    except Exception as error:
-        _note_failure(job.spec, store, error)
-        return 1
+    # Another command that is at work on this very score is waited for.
+    with store.claimed(job.spec.key, wait=True):
+        if store.is_complete(job.spec.key):
+            return 0
+        try:
+            _score(job, index, model, tokenizer, store, progress)
+        except StorageError:
+            raise
+        except Exception as error:
+            if storage_reason(error, store.folder) is not None:
+                with storing(store.folder):
+                    raise
+            _note_failure(job.spec, store, error)
+            return 1
     return 0
+
+
+def _score(job: Job, index: int, model: Any, tokenizer: Any, store: ScoreStore, progress: ComparisonProgress) -> None:
+    label = f"{job.subject.name} · {job.measure.name}"
+    with store.writing(job.spec.key) as folder, adapted(model, job.subject.adapter) as scored:
+        started = now()
+        found = job.measure.run(
+            scored,
+            tokenizer,
+            subject=job.subject.name,
+            folder=folder,
+            on_progress=lambda share: progress.show(index, share, label),
+        )
+        record = {"schema": SCHEMA, "key": job.spec.key, "spec": asdict(job.spec)} | found
+        libraries = found.get("environment", {})
+        record |= {"environment": environment(torch.device(job.spec.device)) | libraries}
+        write_json(folder / RECORD, record | {"started": started, "finished": now()})
 
 
 def _note_failure(spec: ScoreSpec, store: ScoreStore, error: Exception) -> None:
     message = " ".join(str(error).split()) or type(error).__name__
-    if isinstance(error, torch.cuda.OutOfMemoryError | MemoryError):
+    if is_out_of_memory(error):
         message = f"out of memory; lower --batch-size: {message}"
     noted = store.record_failure(spec, message=message, details="".join(traceback.format_exception(error)))
     print(f"score {spec.key} failed: {message}; details in {noted}", file=sys.stderr)

@@ -20,7 +20,9 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from benchmarks.store import FolderStore, now, write_json
+from benchmarks.storage import storing
+from benchmarks.store import FolderStore
+from benchmarks.written import now, replacing, write_json
 
 RECORD = "score.json"
 #: What a judge said of the answers that a score consists of.
@@ -100,22 +102,25 @@ class ScoreStore(FolderStore):
 
     def record_failure(self, spec: ScoreSpec, *, message: str, details: str) -> Path:
         """Note why a score could not be taken; returns the file with the details."""
-        self.failed.mkdir(parents=True, exist_ok=True)
         path = self.failed / f"{spec.key}.json"
         record = {"key": spec.key, "spec": asdict(spec), "stage": "score", "message": message}
-        write_json(path, record | {"details": details, "time": now()})
+        with storing(self.folder):
+            self.failed.mkdir(parents=True, exist_ok=True)
+            write_json(path, record | {"details": details, "time": now()})
         return path
 
     def write_table(self) -> Path:
         """Write scores.csv from all finished scores."""
         path = self.folder / "scores.csv"
-        partial = path.with_name(f".{path.name}")
-        with partial.open("w", encoding="utf-8", newline="") as stream:
+        with (
+            storing(self.folder),
+            replacing(path) as partial,
+            partial.open("w", encoding="utf-8", newline="") as stream,
+        ):
             writer = csv.writer(stream, lineterminator="\n")
             writer.writerow(COLUMNS)
             for key in self.finished():
                 writer.writerows(_rows(self.record(key)))
-        partial.replace(path)
         return path
 
 

@@ -8,7 +8,6 @@ runs hold its factors in a file that PEFT does not read, and a folder that PEFT 
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,15 +15,15 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
 from transformers import AutoConfig
 
+from analysis.adapter_folder import CONFIG, WEIGHTS, AdapterFolder, check_adapter_folder
+from analysis.errors import AnalysisError
 from benchmarks.errors import UsageError
 from benchmarks.language import language_kind
 from benchmarks.models import SHIPPED, fingerprint_of, shipped_models
 from bilora.auxiliary import AUXILIARY
 
-CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 _PREFIX = "base_model.model."
 # LoRA with DoRA's magnitudes, HiRA and DeLoRA; weights of other tuners are left to PEFT's own checks.
 _FACTOR = re.compile(r"^(?P<module>.+)\.(?:lora|hira|delora)_(?P<part>[A-Za-z_]+?)(?:\.weight)?$")
@@ -87,30 +86,21 @@ def check_adapter(folder: Path) -> None:
     Raises:
         UsageError: With what was found and what to do.
     """
-    if not folder.is_dir():
-        raise UsageError(f"--adapter: {folder} is not a folder; expected one that PEFT's save_pretrained wrote")
     if folder.absolute().name == AUXILIARY:
         raise UsageError(
             f"--adapter: {folder} is the auxiliary adapter of Bi-LoRA, which is an adversary and no part of the model; "
             f"expected the primary one, {folder.absolute().parent}"
         )
-    if not (folder / CONFIG).is_file():
-        if (folder / "config.json").is_file():
-            raise UsageError(f"--adapter: {folder} holds a whole model; score it with --base --model {folder}")
-        raise UsageError(f"--adapter: {folder} holds no {CONFIG}; expected a folder that PEFT's save_pretrained wrote")
-    if not (folder / WEIGHTS).is_file():
-        pickled = next(iter(sorted(folder.glob("*.bin"))), None)
-        if pickled is not None:
-            raise UsageError(
-                f"--adapter: {pickled} holds pickled weights, which can run code when they are read; weights are read "
-                f"from safetensors only. Load it where you trust it and save it again: save_pretrained writes {WEIGHTS}"
-            )
-        raise UsageError(f"--adapter: {folder} holds no {WEIGHTS}; save the adapter with PEFT's save_pretrained")
+    if not (folder / CONFIG).is_file() and (folder / "config.json").is_file():
+        raise UsageError(f"--adapter: {folder} holds a whole model; score it with --base --model {folder}")
+    _read(folder)
+
+
+def _read(folder: Path) -> AdapterFolder:
     try:
-        json.loads((folder / CONFIG).read_text())
-        _shapes(folder)
-    except (OSError, ValueError, SafetensorError) as error:
-        raise UsageError(f"--adapter: {folder} cannot be read: {' '.join(str(error).split())}") from None
+        return check_adapter_folder(folder)
+    except AnalysisError as error:
+        raise UsageError(str(error)) from None
 
 
 def adapter_fingerprint(folder: Path) -> str:
@@ -148,7 +138,7 @@ def check_fit(base: Base, subjects: Sequence[Subject]) -> None:
     """
     adapters = [subject.adapter for subject in subjects if subject.adapter is not None]
     try:
-        config = AutoConfig.from_pretrained(base.source)
+        config = AutoConfig.from_pretrained(base.source, trust_remote_code=False)
         if not adapters:
             return
         with torch.device("meta"):
@@ -158,7 +148,7 @@ def check_fit(base: Base, subjects: Sequence[Subject]) -> None:
         raise UsageError(f"--model: {base.source} cannot be read as a language model: {reason}") from None
     modules = dict(model.named_modules())
     for folder in adapters:
-        misfits = _misfits(_shapes(folder), modules)
+        misfits = _misfits(_read(folder).shapes, modules)
         if misfits:
             more = f" and {len(misfits) - _NAMED} more" if len(misfits) > _NAMED else ""
             raise UsageError(
@@ -186,13 +176,8 @@ def _misfits(shapes: dict[str, tuple[int, ...]], modules: dict[str, Any]) -> lis
     return list(found.values())
 
 
-def _shapes(folder: Path) -> dict[str, tuple[int, ...]]:
-    with safe_open(folder / WEIGHTS, framework="pt") as file:
-        return {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
-
-
 def _named_base(folder: Path) -> str:
-    name = json.loads((folder / CONFIG).read_text()).get("base_model_name_or_path")
+    name = _read(folder).config.get("base_model_name_or_path")
     if not name:
         raise UsageError(f"--adapter: {folder / CONFIG} names no base model; name it with --model")
     return locate_base(str(name), flag=f"--adapter: {folder / CONFIG}")

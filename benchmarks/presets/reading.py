@@ -9,11 +9,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from benchmarks.errors import UsageError
+from benchmarks.safe_yaml import UnsafeYaml, read_yaml
 
-LARGEST_FILE = 64 * 1024
 _KEYS = ("based_on", "description", "source", "also", "settings", "cases", "parts", "published", "our_choice")
 
 
@@ -40,13 +38,11 @@ def _read(path: Path, above: tuple[Path, ...]) -> dict[str, Any]:
 
 def _load(path: Path) -> dict[str, Any]:
     try:
-        if path.stat().st_size > LARGEST_FILE:
-            raise UsageError(f"--preset: {path} has {path.stat().st_size} bytes; expected at most {LARGEST_FILE}")
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        content = read_yaml(path)
     except OSError as error:
         raise UsageError(f"--preset: {path} cannot be read: {error.strerror}") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise UsageError(f"--preset: {path} is not valid YAML: {' '.join(str(error).split())}") from None
+    except UnsafeYaml as error:
+        raise UsageError(f"--preset: {path} is not valid YAML: {error}") from None
     if not isinstance(content, dict):
         raise UsageError(f"--preset: {path} holds a {type(content).__name__}; expected 'key: value' lines")
     unknown = [key for key in content if key not in _KEYS]

@@ -13,7 +13,8 @@ from benchmarks.plan import plan_runs
 from benchmarks.presets import canonical_names
 from benchmarks.request import Comparison, read_request
 from benchmarks.settings import CompareSettings
-from benchmarks.store import RunStore, write_json
+from benchmarks.store import RunStore
+from benchmarks.written import write_json
 
 
 def plans(*arguments: str) -> list[ComparisonPlan]:

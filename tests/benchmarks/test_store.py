@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import json
 import os
 import platform
@@ -11,7 +12,9 @@ import pandas as pd
 import pytest
 
 from benchmarks.errors import UsageError
-from benchmarks.store import RunStore, write_json
+from benchmarks.storage import StorageError
+from benchmarks.store import RunStore
+from benchmarks.written import write_json
 from tests.benchmarks.test_spec import SPEC
 
 
@@ -39,21 +42,47 @@ def test_a_run_appears_whole_or_not_at_all(tmp_path: Path) -> None:
 
 
 def test_leftovers_of_a_kill_are_removed_and_all_else_kept(tmp_path: Path) -> None:
-    store = RunStore(tmp_path)
+    store, other = RunStore(tmp_path), RunStore(tmp_path)
     finish(store, "done")
-    # A process that has ended, and has been waited for, is gone.
-    ended = subprocess.Popen(["true"])
-    ended.wait()
-    leftover = store.runs / f".unfinished-{platform.node()}-{ended.pid}-killed"
-    elsewhere = store.runs / f".unfinished-another-machine-{ended.pid}-running"
-    for folder in (leftover, elsewhere):
+    # Nobody holds the lock of the first; the second's writer is at work, be it on another machine.
+    killed = store.runs / ".unfinished-killed@another-machine-123"
+    running = store.runs / ".unfinished-running@another-machine-123"
+    for folder in (killed, running):
         folder.mkdir()
         (folder / "run.json").write_text("{")
-    with store.writing("mine"):
-        assert not store.is_complete("killed")
+    ended = subprocess.Popen(["true"])
+    ended.wait()
+    half = tmp_path / f".results.csv@{platform.node()}-{ended.pid}.partial"
+    half.write_text("met")
+    with store.writing("mine"), other.claimed("running") as claimed:
+        assert claimed
         store.remove_unfinished()
         kept = {p.name for p in store.runs.iterdir()}
-        assert kept == {elsewhere.name, f".unfinished-{platform.node()}-{os.getpid()}-mine", "done"}
+        assert kept == {running.name, f".unfinished-mine@{platform.node()}-{os.getpid()}", "done"}
+    assert not half.exists()
+
+
+def test_a_key_is_one_commands_at_a_time(tmp_path: Path) -> None:
+    first, second = RunStore(tmp_path), RunStore(tmp_path)
+    with first.claimed("k") as mine, second.claimed("k") as its:
+        assert (mine, its) == (True, False)
+        with first.claimed("k") as again:
+            assert again
+        with second.claimed("other") as free:
+            assert free
+    with second.claimed("k") as its:
+        assert its
+
+
+def test_a_record_that_was_cut_off_is_no_finished_run_and_is_made_again(tmp_path: Path) -> None:
+    store = RunStore(tmp_path)
+    finish(store, "k", score=1.0)
+    record = store.runs / "k" / "run.json"
+    record.write_bytes(record.read_bytes()[:-3])
+    store = RunStore(tmp_path)
+    assert not store.is_complete("k")
+    finish(store, "k", score=2.0)
+    assert store.row("k") == {"score": 2.0}
 
 
 def test_a_second_writer_does_not_overwrite(tmp_path: Path) -> None:
@@ -86,13 +115,6 @@ def test_a_failure_is_noted_until_the_run_succeeds(tmp_path: Path) -> None:
     assert list((tmp_path / "failed").iterdir()) == []
 
 
-def test_json_refuses_what_json_does_not_have(tmp_path: Path) -> None:
-    write_json(tmp_path / "a.json", {"x": 1})
-    with pytest.raises(ValueError, match="not JSON compliant"):
-        write_json(tmp_path / "a.json", {"x": float("nan")})
-    assert json.loads((tmp_path / "a.json").read_text()) == {"x": 1}
-
-
 def test_unwritable_output_is_refused_before_anything_is_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(UsageError, match="is a file; expected a folder"):
@@ -109,3 +131,24 @@ def test_unwritable_output_is_refused_before_anything_is_made(tmp_path: Path, mo
     with pytest.raises(UsageError, match=r"--out: .* cannot be written"):
         RunStore(tmp_path / "new" / "out").check_writable()
     assert not (tmp_path / "new").exists()
+
+
+def test_a_full_disk_is_one_line_and_leaves_nothing_half_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = RunStore(tmp_path)
+    finish(store, "done", score=1.0)
+
+    def full(*args: object, **kwargs: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "rename", full)
+        with pytest.raises(StorageError, match=r"no space left on the device; finished runs are kept"):
+            finish(store, "k")
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "mkdir", full)
+        with pytest.raises(StorageError, match="no space left"):
+            store.record_failure(SPEC, stage="train", message="m", details="d")
+    assert [p.name for p in store.runs.iterdir()] == ["done"]
+    assert store.row("done") == {"score": 1.0}

@@ -8,8 +8,9 @@ import pytest
 from benchmarks.plan import plan_runs
 from benchmarks.settings import CompareSettings
 from benchmarks.spec import RunSpec
-from benchmarks.store import RunStore, write_json
+from benchmarks.store import RunStore
 from benchmarks.tuning import SEED, best, outcome, plan_searches, plan_sentence, tuned
+from benchmarks.written import write_json
 
 SETTINGS = CompareSettings(methods=("lora", "bilora"), tasks=("pocket-math", "pocket-chat"), seeds=2, device="cpu")
 

@@ -13,7 +13,7 @@ from analysis import Objective, parameter_space, worst_case
 from analysis.losses import causal_lm_loss
 from benchmarks.compare import main
 from benchmarks.loading import LoadOptions, open_model
-from benchmarks.run import MEASUREMENT_BATCH
+from benchmarks.measuring import MEASUREMENT_BATCH
 from benchmarks.tasks import create_task
 from benchmarks.widening import widen
 from tests.models import save_tiny_model

@@ -17,7 +17,7 @@ from peft import PeftModel
 from transformers import AutoModelForCausalLM, AutoModelForSeq2SeqLM, AutoTokenizer
 
 from analysis import AnalysisError
-from benchmarks import compare, models, run
+from benchmarks import compare, execution, measuring, models
 from benchmarks.tasks import create_task
 from reports.set_scores import Answered, set_score
 from tests.models import save_tiny_model, save_tiny_t5
@@ -236,7 +236,7 @@ def test_a_failing_measurement_keeps_the_training(
     def failing(*args: Any, **kwargs: Any) -> None:
         raise AnalysisError("the loss is not deterministic")
 
-    monkeypatch.setattr(run, "measure_flatness", failing)
+    monkeypatch.setattr(measuring, "measure_flatness", failing)
     assert compare.main(arguments(tmp_path, "--methods", "lora")) == 1
     assert "is trained and scored, not measured: the loss is not deterministic" in capsys.readouterr().err
     row = pd.read_csv(tmp_path / "out" / "results.csv").iloc[0]
@@ -249,7 +249,7 @@ def test_a_missing_measurement_is_said_again(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     save_tiny_model(tmp_path / "model")
-    monkeypatch.setattr(run, "measure_flatness", lambda *a, **k: (_ for _ in ()).throw(AnalysisError("no loss")))
+    monkeypatch.setattr(measuring, "measure_flatness", lambda *a, **k: (_ for _ in ()).throw(AnalysisError("no loss")))
     flags = arguments(tmp_path, "--methods", "lora")
     assert compare.main(flags) == compare.main(flags) == 1
     assert capsys.readouterr().err.count("not measured: no loss") == 2
@@ -326,7 +326,7 @@ def test_an_interrupt_is_answered_calmly(
     def interrupted(*args: Any, **kwargs: Any) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(compare, "execute", interrupted)
+    monkeypatch.setattr(execution, "execute", interrupted)
     assert compare.main(arguments(tmp_path)) == 130
     assert "the same command goes on from here" in capsys.readouterr().err
     assert list((tmp_path / "out" / "runs").iterdir()) == []

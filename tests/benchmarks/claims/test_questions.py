@@ -18,7 +18,8 @@ from benchmarks.claims.scope import Arm, Scope
 from benchmarks.claims.verdict import FAILS, HOLDS, UNDECIDED, Answer, answer
 from benchmarks.settings import CompareSettings
 from benchmarks.spec import RunSpec
-from benchmarks.store import RunStore, write_json
+from benchmarks.store import RunStore
+from benchmarks.written import write_json
 
 EXAMPLES = 10
 Number = Callable[[RunSpec], float]

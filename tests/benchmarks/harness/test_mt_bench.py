@@ -15,7 +15,7 @@ from benchmarks.harness.mt_bench import MtBench, judged, prompt_of, read_judgeme
 from benchmarks.harness.spec import ScoreStore
 from benchmarks.harness.subjects import Base
 from benchmarks.scoring import generate
-from benchmarks.store import write_json
+from benchmarks.written import write_json
 from tests.models import byte_tokenizer, save_tiny_model
 
 QUESTIONS = [

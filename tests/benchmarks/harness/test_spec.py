@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.harness.spec import ScoreSpec, ScoreStore
-from benchmarks.store import write_json
+from benchmarks.written import write_json
 
 SPEC = ScoreSpec(
     subject="own",

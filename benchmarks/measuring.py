@@ -1,0 +1,72 @@
+"""Measures the sharpness of a trained run, and makes its columns of the run's row."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+from typing import Any
+
+from analysis import FlatnessSettings, SpaceError, measure_flatness, parameter_space
+from benchmarks.architecture import Architecture, Row
+from benchmarks.progress import Update
+from benchmarks.spec import RunSpec
+from benchmarks.widening import widen
+
+# Examples at a time while measuring curvature: the graph of a gradient is kept, so this bounds the memory.
+MEASUREMENT_BATCH = 16
+_ALWAYS_IN_THE_ROW = ("full", "lora")
+
+
+def measure(
+    spec: RunSpec, model: Any, train_rows: Sequence[Row], architecture: Architecture, update: Update
+) -> dict[str, Any]:
+    """Return what `measurement.json` holds of a trained model, on its first training rows.
+
+    Raises:
+        SpaceError: If it has none of the spaces that were asked for.
+    """
+    assert spec.measurement is not None
+    count = min(int(spec.measurement["examples"]), len(train_rows))
+    settings = FlatnessSettings(**spec.measurement["flatness"])
+    widen(model)
+    available, missing = _spaces(model, settings.spaces)
+    settings = replace(settings, spaces=available)
+    size = min(MEASUREMENT_BATCH, spec.evaluation_batch_size or MEASUREMENT_BATCH)
+    loss = architecture.objective(model, train_rows[:count], size=size, once=True)
+    flatness = measure_flatness(loss, model, settings, on_progress=update)
+    return {**asdict(flatness), "data": {"split": "train", "examples": count}, "not_measured": missing}
+
+
+def _spaces(model: Any, wanted: Sequence[str]) -> tuple[tuple[str, ...], dict[str, str]]:
+    """Return the spaces that the model has, and why it has not the others: HiRA has no (A, B) with W = W0 + s B A.
+
+    Raises:
+        SpaceError: If it has none of them.
+    """
+    available: list[str] = []
+    missing: dict[str, SpaceError] = {}
+    for name in wanted:
+        try:
+            parameter_space(model, name)
+            available.append(name)
+        except SpaceError as error:
+            missing[name] = error
+    if not available:
+        raise missing[wanted[0]]
+    return tuple(available), {name: str(error) for name, error in missing.items()}
+
+
+def sharpness_columns(measurement: dict[str, Any] | None) -> dict[str, Any]:
+    """Return the columns of every space that was measured, and those of full and lora in any case, empty if not."""
+    measured: dict[str, Any] = measurement["spaces"] if measurement else {}
+    columns: dict[str, Any] = {}
+    for space in dict.fromkeys((*_ALWAYS_IN_THE_ROW, *measured)):
+        values = measured.get(space, {})
+        for name, end in (("lambda_max", "top"), ("lambda_min", "bottom")):
+            pairs: Sequence[dict[str, Any]] = values.get(end) or ({},)
+            pair = pairs[0]
+            columns[f"{name}_{space}"] = pair.get("value")
+            columns[f"{name}_residual_{space}"] = pair.get("residual")
+        for name in ("worst_case", "average_case"):
+            columns[f"{name}_{space}"] = (values.get(name) or {}).get("increase")
+    return columns

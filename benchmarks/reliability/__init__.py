@@ -1,0 +1,1 @@
+"""The command `python -m benchmarks.reliability`: kills sweeps, feeds damaged files, and times what safety costs."""
