@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +20,11 @@ import torch
 from safetensors.torch import save_file
 
 from analysis import FlatnessSettings, SpaceError, measure_flatness, parameter_space
-from benchmarks.architecture import Architecture, Row
+from benchmarks.architecture import Architecture, Drawn, Row
 from benchmarks.environment import PeakMemory, environment
 from benchmarks.loading import load_options, open_model
 from benchmarks.progress import RunProgress
-from benchmarks.scoring import ScoredExample, mean_parts, task_score
+from benchmarks.scoring import ScoredExample, mean_parts, metric_score
 from benchmarks.spec import RunSpec
 from benchmarks.store import SCHEMA, now, write_json
 from benchmarks.tasks import Task, create_task
@@ -126,6 +127,9 @@ def _execute(
     with trained.method.evaluation():
         with clock.time("evaluate"):
             examples, row = _evaluate(spec, trained, architecture, task, rows, progress)
+            # While tuning, nothing of the test is drawn either.
+            shown = partial(progress.stage("scoring"), note="pictures for the report")
+            drawn = architecture.drawn(trained.model, task, on_progress=shown) if spec.scored == "test" else None
         measurement: dict[str, Any] | None = None
         problem: str | None = None
         if spec.measurement is not None:
@@ -139,9 +143,7 @@ def _execute(
     write_json(folder / "examples.json", [example.as_dict() for example in examples])
     if trained.dynamics is not None:
         write_json(folder / "dynamics.json", asdict(trained.dynamics))
-    pictures = [example.picture for example in examples if example.picture is not None]
-    if pictures:
-        np.save(folder / "pictures.npy", np.stack(pictures), allow_pickle=False)
+    _write_pictures(folder, examples, drawn)
     if measurement is not None:
         write_json(folder / "measurement.json", measurement)
     record = {
@@ -159,6 +161,16 @@ def _execute(
     return problem
 
 
+def _write_pictures(folder: Path, examples: Sequence[ScoredExample], drawn: Drawn | None) -> None:
+    pictures = [example.picture for example in examples if example.picture is not None]
+    if drawn is not None:
+        np.save(folder / "pictures.npy", drawn.pictures, allow_pickle=False)
+        named = zip(drawn.titles, drawn.prompts, strict=True)
+        write_json(folder / "drawn.json", [{"title": title, "prompt": prompt} for title, prompt in named])
+    elif pictures:
+        np.save(folder / "pictures.npy", np.stack(pictures), allow_pickle=False)
+
+
 def _evaluate(
     spec: RunSpec,
     trained: TrainedRun,
@@ -169,8 +181,8 @@ def _evaluate(
 ) -> tuple[list[ScoredExample], dict[str, Any]]:
     """Score a split by generation, a training subset of the validation's size too, and take both losses."""
     update = progress.stage("scoring")
-    asked = task.examples(spec.scored)[: spec.test_examples]
-    seen = task.examples("train")[: spec.evaluation_examples]
+    asked = architecture.asked(task, spec.scored)[: spec.test_examples]
+    seen = architecture.asked(task, "train")[: spec.evaluation_examples]
     share = len(asked) / (len(asked) + len(seen))
     examples = architecture.score(
         trained.model,
@@ -185,10 +197,10 @@ def _evaluate(
         for name, split in (("train_loss", rows["train"]), ("eval_loss", rows["scored"]))
     }
     return examples, {
-        "metric": task.metric,
+        "metric": architecture.metric(task),
         "full_marks": task.full_marks,
-        "score": task_score(task, examples),
-        "train_score": task_score(task, train_examples),
+        "score": metric_score(architecture.metric(task), examples),
+        "train_score": metric_score(architecture.metric(task), train_examples),
         "loss_kind": architecture.loss_kind,
         **_parts(examples),
         **losses,

@@ -28,6 +28,7 @@ from benchmarks.architecture import Architecture, Row
 from benchmarks.dynamics import DynamicsCallback
 from benchmarks.environment import synchronize
 from benchmarks.progress import Update
+from benchmarks.schedules import SCHEDULES
 from benchmarks.spec import RunSpec
 from bilora import Method, SharpnessTrainer, create_method
 from bilora.graphed import GraphedBackward
@@ -277,7 +278,7 @@ def _arguments(spec: RunSpec, folder: Path) -> Any:
         per_device_train_batch_size=spec.micro_batch_size,
         gradient_accumulation_steps=spec.batch_size // spec.micro_batch_size,
         learning_rate=spec.learning_rate,
-        lr_scheduler_type="cosine",
+        lr_scheduler_type=SCHEDULES[spec.schedule],
         warmup_steps=spec.warmup,
         weight_decay=spec.weight_decay,
         max_grad_norm=spec.max_grad_norm,

@@ -75,6 +75,8 @@ class Run:
     measurement: Measurement | None
     #: What was drawn for the examples, uint8 (examples, 3, side, side), where answers are pictures.
     pictures: NDArray[np.uint8] | None = None
+    #: What the pictures show, in a word or two, where they are not those of the examples.
+    titles: tuple[str, ...] = ()
     #: How the adapters moved while they trained, where it was recorded.
     dynamics: Dynamics | None = None
     #: File name -> why it could not be used.
@@ -148,6 +150,7 @@ def load_run(folder: Path) -> Run:
         measurement=_measurement(folder / "measurement.json", faults),
         dynamics=_dynamics(folder / "dynamics.json", faults),
         pictures=_pictures(folder / "pictures.npy", faults),
+        titles=_titles(folder / "drawn.json", faults),
         faults=faults,
     )
 
@@ -209,6 +212,16 @@ def _pictures(path: Path, faults: dict[str, str]) -> NDArray[np.uint8] | None:
         return None
     pictures: NDArray[np.uint8] = found
     return pictures
+
+
+def _titles(path: Path, faults: dict[str, str]) -> tuple[str, ...]:
+    if not path.exists():
+        return ()
+    try:
+        return tuple(text(record, "title") for record in read_records(path))
+    except RunStoreError as fault:
+        faults[path.name] = str(fault)
+        return ()
 
 
 def _dynamics(path: Path, faults: dict[str, str]) -> Dynamics | None:

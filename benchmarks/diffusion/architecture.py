@@ -29,10 +29,12 @@ class NoisyBatch:
 
     Args:
         seed: Of noise and steps.
+        steps: Steps of the noise schedule.
     """
 
-    def __init__(self, seed: int) -> None:
+    def __init__(self, seed: int, *, steps: int = STEPS) -> None:
         self._generator = torch.Generator().manual_seed(seed)
+        self._steps = steps
 
     def __call__(self, rows: Sequence[Row]) -> Batch:
         """Return a batch as `DenoisingUNet.forward` takes it."""
@@ -40,16 +42,16 @@ class NoisyBatch:
         drawn = [
             (
                 torch.randn(row["clean"].shape, generator=self._generator),
-                torch.randint(0, STEPS, (), generator=self._generator),
+                torch.randint(0, self._steps, (), generator=self._generator),
             )
             for row in rows
         ]
         return _batch(rows, torch.stack([noise for noise, _ in drawn]), torch.stack([step for _, step in drawn]))
 
 
-def evaluation_step(index: int, draw: int, *, rows: int, draws: int) -> int:
+def evaluation_step(index: int, draw: int, *, rows: int, draws: int, steps: int = STEPS) -> int:
     """Return the step at which a row meets one of its noises: all of them together are spread evenly."""
-    return int(STEPS * (draw + (index + 0.5) / rows) / draws)
+    return int(steps * (draw + (index + 0.5) / rows) / draws)
 
 
 def _batch(rows: Sequence[Row], noise: Tensor, steps: Tensor) -> Batch:
@@ -69,6 +71,8 @@ class TextToImage(Architecture):
     task_type = None
     loss = staticmethod(denoising_loss)
     loss_kind = "denoising"
+    #: Of the noise schedule.
+    steps = STEPS
 
     def __init__(self, config: Any, encode: PromptEncoder, *, draws: int = 4) -> None:
         self.target_modules = list(TARGET_MODULES)
@@ -84,7 +88,7 @@ class TextToImage(Architecture):
 
     def collator(self, *, seed: int, multiple: int = 1) -> Collator:
         """See `Architecture.collator`: noise and steps are drawn; pictures are equally large."""
-        return NoisyBatch(seed)
+        return NoisyBatch(seed, steps=self.steps)
 
     def batches(self, rows: Sequence[Row], *, size: int, once: bool = False) -> list[Batch]:
         """See `Architecture.batches`: every row with `draws` noises, or with one."""
@@ -94,7 +98,9 @@ class TextToImage(Architecture):
             for start in range(0, len(rows), size):
                 part = range(start, min(start + size, len(rows)))
                 noise = torch.stack([picture_noise(draws * index + draw, self._shape) for index in part])
-                steps = [evaluation_step(index, draw, rows=len(rows), draws=draws) for index in part]
+                steps = [
+                    evaluation_step(index, draw, rows=len(rows), draws=draws, steps=self.steps) for index in part
+                ]
                 found.append(_batch([rows[index] for index in part], noise, torch.tensor(steps)))
         return found
 
