@@ -9,6 +9,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -109,6 +110,9 @@ class Architecture(ABC):
     def drawn(self, model: Any, task: Task, *, on_progress: Callable[[float], None]) -> Drawn | None:
         """Draw pictures for a report; None where what was scored is all there is."""
         return None
+
+    def exported(self, folder: Path) -> None:
+        """Add to the folder of an exported adapter what other libraries read it by; nothing by default."""
 
     def objective(self, model: Any, rows: Sequence[Row], *, size: int, once: bool = False) -> Objective:
         """Return the mean loss of a model over rows, see `batches`."""

@@ -121,6 +121,7 @@ def _execute(
     peak_memory_bytes = memory.read()
     shutil.rmtree(folder / "trainer", ignore_errors=True)
     trained.method.export(folder / "adapter")
+    architecture.exported(folder / "adapter")
     # The auxiliary factors are no part of an adapter; what Bi-LoRA's adversary was can be measured from them later.
     save_file(trained.method.state_dict(), folder / "adapter" / METHOD_STATE)
     trained.model.eval()

@@ -29,9 +29,9 @@ _FIELDS: dict[str, tuple[str, float]] = {
 }
 #: Metrics that CLIP gives -> the field of a run's row, and why it is not there.
 _CLIP: dict[str, tuple[str, str]] = {
-    "clip-i2t": ("i2t_score", "no CLIP model has scored the pictures of run {key}; one is given by --clip-model"),
+    "clip-i2t": ("I2T_score", "no CLIP model has scored the pictures of run {key}; one is given by --clip-model"),
     "clip-t2t": (
-        "t2t_score",
+        "T2T_score",
         "CLIP compares texts for it, and no model has captioned the pictures of run {key}; one is given by "
         "--caption-model, beside --clip-model",
     ),

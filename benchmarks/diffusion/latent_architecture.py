@@ -21,6 +21,7 @@ from PIL import Image
 from benchmarks.architecture import Drawn, Row
 from benchmarks.diffusion.architecture import TextToImage
 from benchmarks.diffusion.clip import PictureJudge
+from benchmarks.diffusion.export import export_for_diffusers
 from benchmarks.diffusion.latent_sampling import draw_pictures
 from benchmarks.diffusion.sdxl import Sdxl
 from benchmarks.diffusion.unet import EPSILON, TARGET_MODULES
@@ -102,7 +103,7 @@ class LatentTextToImage(TextToImage):
         def keep(place: int, picture: NDArray[np.uint8]) -> None:
             example = examples[place]
             verdict = judge(picture, example.prompt)
-            parts = {"i2t": verdict.i2t} | ({} if verdict.t2t is None else {"t2t": verdict.t2t})
+            parts = {"I2T": verdict.i2t} | ({} if verdict.t2t is None else {"T2T": verdict.t2t})
             found.append(
                 ScoredExample.of_one_turn(
                     place, example, generated=verdict.caption or "", score=verdict.i2t, parts=parts
@@ -128,6 +129,10 @@ class LatentTextToImage(TextToImage):
             prompts=tuple(example.prompt for example in examples),
             titles=tuple(example.completion for example in examples),
         )
+
+    def exported(self, folder: Path) -> None:
+        """See `Architecture.exported`: for diffusers' pipelines."""
+        export_for_diffusers(folder)
 
     def _losses(
         self, model: Any, task: Task, examples: Sequence[Example], on_progress: Callable[[float], None]
