@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -70,3 +71,17 @@ def test_packed_rows_are_what_a_step_is_made_of(tmp_path: Path, monkeypatch: pyt
     batch = seen[0]
     assert batch["input_ids"].shape == (2, 160)
     assert (batch["position_ids"] == 0).sum() > 2
+
+
+@pytest.mark.parametrize("schedule", ["cosine", "constant", "linear"])
+def test_the_learning_rate_follows_its_schedule_after_the_warm_up(schedule: str, tmp_path: Path) -> None:
+    model, data = save_tiny_t5(tmp_path / "model"), write_cola(tmp_path / "cola")
+    spec = replace(RUN, task="glue-cola", data=str(data), steps=8, warmup=0.25, learning_rate=0.5, schedule=schedule)
+    history = trained(spec, model, tmp_path / "run").history
+    rates = [record["learning_rate"] for record in history if "learning_rate" in record]
+    # Two steps of warm-up, then what is left of six.
+    left = [1 - step / 6 for step in range(7)]
+    after = {"cosine": [(1 - math.cos(math.pi * x)) / 2 for x in left], "constant": [1.0] * 7, "linear": left}
+    wanted = [0.0, 0.25, *(0.5 * share for share in after[schedule])]
+    assert rates == pytest.approx(wanted[: len(rates)], abs=1e-9)
+    assert len(rates) == 8
