@@ -82,9 +82,9 @@ def conventions(settings: CompareSettings, folders: Mapping[str, Path]) -> dict[
 def _pictures(tasks: Sequence[Task]) -> str:
     draws = "eight" if any(isinstance(task, DreamBooth) for task in tasks) else "four"
     return (
-        f"{', '.join(task.name for task in tasks)}: losses are mean squared errors of what the network predicts, noise or "
-        "velocity as its schedule says, over all values and pictures. In training every picture meets fresh noise at a "
-        "random step, the same for every method of a seed; evaluations and sharpness have fixed noises at steps that "
+        f"{', '.join(task.name for task in tasks)}: losses are mean squared errors of what the network predicts, noise "
+        "or velocity as its schedule says, over all values and pictures. In training every picture meets fresh noise "
+        "at a random step, the same for every method of a seed; evaluations and sharpness have fixed noises at steps that "
         f"spread evenly over the schedule, {draws} a picture and one. Pictures are sampled from equal noise in every "
         "method."
     )
@@ -97,7 +97,7 @@ def _drawn(settings: CompareSettings, tasks: Sequence[DreamBooth]) -> dict[str, 
     made = (
         f"{names}: {sizes} pictures to train on, for validation and for test. Text encoders and autoencoder are frozen "
         "and were run once; latents are the means of the autoencoder, which is float32. Losses are taken on held-out "
-        f"pictures. Prompts of the test name things that no picture shows; they are drawn with the model's own sampler, "
+        "pictures. Prompts of the test name things that no picture shows; they are drawn with the model's own sampler, "
         f"{tasks[0].sampling_steps} steps, guidance {tasks[0].guidance:g}."
     )
     if settings.clip_model is None:
@@ -107,12 +107,12 @@ def _drawn(settings: CompareSettings, tasks: Sequence[DreamBooth]) -> dict[str, 
         )
     else:
         scored = (
-            f"I2T is the cosine of picture and prompt in the space of {settings.clip_model}, the mean over pictures, and "
-            "the score. "
+            f"I2T is the cosine of picture and prompt in the space of {settings.clip_model}, the mean over pictures, "
+            "and the score. "
         )
         scored += (
-            f"T2T is that of the prompt and a caption of the picture by {settings.caption_model}: our reading, the paper "
-            "says no more than text-text similarity."
+            f"T2T is that of the prompt and a caption of the picture by {settings.caption_model}: our reading, the "
+            "paper says no more than text-text similarity."
             if settings.caption_model is not None
             else "T2T needs a caption of the picture, and no captioner was given (--caption-model)."
         )

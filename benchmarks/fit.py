@@ -61,15 +61,17 @@ def _check_media(settings: CompareSettings, pairs: Sequence[tuple[Task, str]], f
     for task, model in pairs:
         medium = medium_of(folders[model])
         if medium != task.medium:
-            own = f"name one such as {task.suggestion}" if isinstance(task, DataTask) else f"its own base is {task.base}"
+            own = (
+                f"name one such as {task.suggestion}" if isinstance(task, DataTask) else f"its own base is {task.base}"
+            )
             raise UsageError(
                 f"--model: {model} answers with a {medium}, and {task.name} asks for a {task.medium}; {own}"
             )
         latent = medium == "picture" and is_sdxl(folders[model])
         if isinstance(task, DreamBooth) and not latent:
             raise UsageError(
-                f"--model: {model} has no autoencoder, and {task.name} has pictures of any size; name an SDXL model, such "
-                f"as {task.suggestion}"
+                f"--model: {model} has no autoencoder, and {task.name} has pictures of any size; name an SDXL model, "
+                f"such as {task.suggestion}"
             )
         if latent and not isinstance(task, DreamBooth):
             raise UsageError(
@@ -101,8 +103,8 @@ def _check_pictures(settings: CompareSettings, model: str, folder: Path) -> None
     if side is not None and side % pixels:
         near = max(pixels, round(side / pixels) * pixels)
         raise UsageError(
-            f"--resolution: found {side}; the autoencoder of {model} makes one latent of {pixels} pixels, so that it must "
-            f"be a multiple of {pixels}, such as {near}"
+            f"--resolution: found {side}; the autoencoder of {model} makes one latent of {pixels} pixels, so that it "
+            f"must be a multiple of {pixels}, such as {near}"
         )
     if settings.caption_model is not None and settings.clip_model is None:
         raise UsageError("--caption-model: captions are compared by CLIP; add --clip-model, or leave it off")

@@ -136,9 +136,7 @@ def _open_sdxl(folder: Path, device: torch.device, options: LoadOptions) -> tupl
             captioner=None if caption is None else locate_judge(caption, flag="--caption-model"),
         )
     side = options.resolution or own_resolution(folder)
-    return unet, LatentTextToImage(
-        unet, around, side=side, judges=judges, batch_size=options.evaluation_batch_size
-    )
+    return unet, LatentTextToImage(unet, around, side=side, judges=judges, batch_size=options.evaluation_batch_size)
 
 
 def load_model(

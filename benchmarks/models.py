@@ -113,11 +113,10 @@ def _check_text_to_image(folder: Path) -> None:
 
 def fingerprint(folder: Path) -> str:
     """Return a hash of the configuration, tokenizer and weights in a model folder (16 hex digits)."""
-    if is_sdxl(folder):
-        parts, single = PARTS, [folder / INDEX]
-    else:
-        parts, single = ("unet", "text_encoder", "tokenizer") if medium_of(folder) == "picture" else ("",), []
-    files = [*single, *(path for part in parts for path in (folder / part).iterdir())]
+    parts: tuple[str, ...] = ("unet", "text_encoder", "tokenizer") if medium_of(folder) == "picture" else ("",)
+    parts = PARTS if is_sdxl(folder) else parts
+    files = [path for part in parts for path in (folder / part).iterdir()]
+    files += [folder / INDEX] if is_sdxl(folder) else []
     return fingerprint_of(sorted(p for p in files if p.suffix in _HASHED), folder=folder)
 
 

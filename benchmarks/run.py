@@ -11,7 +11,6 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -129,8 +128,7 @@ def _execute(
         with clock.time("evaluate"):
             examples, row = _evaluate(spec, trained, architecture, task, rows, progress)
             # While tuning, nothing of the test is drawn either.
-            shown = partial(progress.stage("scoring"), note="pictures for the report")
-            drawn = architecture.drawn(trained.model, task, on_progress=shown) if spec.scored == "test" else None
+            drawn = _draw(trained, architecture, task, progress) if spec.scored == "test" else None
         measurement: dict[str, Any] | None = None
         problem: str | None = None
         if spec.measurement is not None:
@@ -160,6 +158,11 @@ def _execute(
     }
     write_json(folder / "run.json", record)
     return problem
+
+
+def _draw(trained: TrainedRun, architecture: Architecture, task: Task, progress: RunProgress) -> Drawn | None:
+    update = progress.stage("scoring")
+    return architecture.drawn(trained.model, task, on_progress=lambda done: update(done, "pictures for the report"))
 
 
 def _write_pictures(folder: Path, examples: Sequence[ScoredExample], drawn: Drawn | None) -> None:

@@ -99,9 +99,9 @@ def _check_fit(folder: Path) -> None:
     pooled = second.projection_dim + NUMBERS * (unet.get("addition_time_embed_dim") or 0)
     if unet.get("projection_class_embeddings_input_dim") != pooled:
         raise UsageError(
-            f"--model: the unet of {folder} reads {unet.get('projection_class_embeddings_input_dim')} values beside the "
-            f"prompt (projection_class_embeddings_input_dim), and text_encoder_2 with {NUMBERS} numbers gives {pooled}; "
-            "they are not of one model"
+            f"--model: the unet of {folder} reads {unet.get('projection_class_embeddings_input_dim')} values beside "
+            f"the prompt (projection_class_embeddings_input_dim), and text_encoder_2 with {NUMBERS} numbers gives "
+            f"{pooled}; they are not of one model"
         )
     if unet.get("in_channels") != vae.get("latent_channels"):
         raise UsageError(

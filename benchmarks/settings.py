@@ -34,7 +34,10 @@ class CompareSettings(ModelSettings, PictureSettings):
         ("lora", "lora-sam", "bilora"), parsing.names, "methods to compare; dora+bilora: on a variant", metavar="A,B"
     )
     tasks: tuple[str, ...] = setting(
-        ("pocket-math",), parsing.names, "tasks to train on, or your own data as jsonl:FILE or dreambooth:FOLDER", metavar="A,B"
+        ("pocket-math",),
+        parsing.names,
+        "tasks to train on, or your own data as jsonl:FILE or dreambooth:FOLDER",
+        metavar="A,B",
     )
     data: Path | None = setting(
         None,

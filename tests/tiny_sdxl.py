@@ -1,4 +1,4 @@
-"""An SDXL with random weights in a folder as it lies on the hub, a CLIP model, a captioner, and a few drawn pictures."""
+"""An SDXL with random weights in a folder as it lies on the hub, a CLIP model, a captioner, and a few pictures."""
 
 from __future__ import annotations
 

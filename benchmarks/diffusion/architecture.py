@@ -98,9 +98,7 @@ class TextToImage(Architecture):
             for start in range(0, len(rows), size):
                 part = range(start, min(start + size, len(rows)))
                 noise = torch.stack([picture_noise(draws * index + draw, self._shape) for index in part])
-                steps = [
-                    evaluation_step(index, draw, rows=len(rows), draws=draws, steps=self.steps) for index in part
-                ]
+                steps = [evaluation_step(index, draw, rows=len(rows), draws=draws, steps=self.steps) for index in part]
                 found.append(_batch([rows[index] for index in part], noise, torch.tensor(steps)))
         return found
 

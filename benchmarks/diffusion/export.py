@@ -16,7 +16,7 @@ _PREFIX = "base_model.model."
 
 
 def export_for_diffusers(adapter: Path) -> None:
-    """Write `pytorch_lora_weights.safetensors` beside a LoRA adapter in PEFT's format; other adapters have no such file.
+    """Write `pytorch_lora_weights.safetensors` beside a LoRA adapter in PEFT's format; others have no such file.
 
     Args:
         adapter: Folder of the adapter; of fully trained weights, of the model.

@@ -67,15 +67,16 @@ class LatentTextToImage(TextToImage):
 
     def rows(self, task: Task, examples: Sequence[Example]) -> list[Row]:
         """See `Architecture.rows`: the latents of a picture, its encoded prompt, and what is told of its size."""
+        files = cast("Sequence[PictureFile]", examples)
+        self._around.prompts.read(example.prompt for example in files)
         found = []
-        for example in cast("Sequence[PictureFile]", examples):
-            shown = framed(read_picture(example.content, name=example.completion), self._side)
-            text, pooled = self._around.prompts.encode(example.prompt)
-            numbers = torch.tensor(shown.numbers, dtype=torch.float32)
-            found.append({"pixels": torch.from_numpy(shown.pixels), "text": text, "pooled": pooled, "numbers": numbers})
-        if found:
-            latents = self._around.latents.encode(torch.stack([row.pop("pixels") for row in found]))
-            found = [{"clean": clean, **row} for clean, row in zip(latents, found, strict=True)]
+        with self._around.latents.working():
+            for example in files:
+                shown = framed(read_picture(example.content, name=example.completion), self._side)
+                text, pooled = self._around.prompts.encode(example.prompt)
+                clean = self._around.latents.encode(torch.from_numpy(shown.pixels))
+                numbers = torch.tensor(shown.numbers, dtype=torch.float32)
+                found.append({"clean": clean, "text": text, "pooled": pooled, "numbers": numbers})
         return found
 
     def metric(self, task: Task) -> str:
@@ -118,7 +119,7 @@ class LatentTextToImage(TextToImage):
         examples = cast("DreamBooth", task).wanted("test")[:SHOWN]
         pictures: list[NDArray[np.uint8]] = []
 
-        def keep(place: int, picture: NDArray[np.uint8]) -> None:
+        def keep(_: int, picture: NDArray[np.uint8]) -> None:
             shown = Image.fromarray(picture.transpose(1, 2, 0))
             shown.thumbnail((SHOWN_SIDE, SHOWN_SIDE), Image.Resampling.BOX)
             pictures.append(np.asarray(shown, dtype=np.uint8).transpose(2, 0, 1))

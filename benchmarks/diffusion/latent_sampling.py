@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from benchmarks.diffusion.prompts import Prompts
-from benchmarks.diffusion.sdxl import Sdxl, working_on
+from benchmarks.diffusion.sdxl import Sdxl
 
 
 def picture_numbers(side: int) -> Tensor:
@@ -56,8 +56,9 @@ def draw_pictures(
     """
     device = unet.conv_in.weight.device
     # All prompts first: the text encoders and the autoencoder need not be on the device together.
+    around.prompts.read([*texts, ""])
     asked = {text: _conditions(around, text, side, guidance, device) for text in dict.fromkeys(texts)}
-    with working_on(device, around.latents.vae):
+    with around.latents.working():
         for place, (text, number) in enumerate(zip(texts, numbers, strict=True)):
             generator = torch.Generator().manual_seed(number)
             shape = (1, around.latents.channels, side // around.latents.pixels, side // around.latents.pixels)
@@ -65,7 +66,7 @@ def draw_pictures(
             latents = denoise(
                 unet, around.scheduler, asked[text], noise, count=count, guidance=guidance, generator=generator
             )
-            keep(place, around.latents.decode(latents)[0].numpy())
+            keep(place, around.latents.decode(latents[0]).numpy())
             on_progress((place + 1) / len(texts))
 
 
@@ -102,7 +103,7 @@ def denoise(
     scheduler.set_timesteps(count, device=device)
     accepted = inspect.signature(scheduler.step).parameters
     more = {"generator": generator} if "generator" in accepted else {}
-    latents = noise.to(device) * scheduler.init_noise_sigma
+    latents: Tensor = noise.to(device) * scheduler.init_noise_sigma
     with torch.inference_mode():
         for step in scheduler.timesteps:
             rows = scheduler.scale_model_input(torch.cat([latents] * len(asked.text)), step)

@@ -8,8 +8,8 @@ to training.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,6 @@ from diffusers import AutoencoderKL, DDPMScheduler
 from torch import Tensor, nn
 from transformers import AutoTokenizer, CLIPTextModel, CLIPTextModelWithProjection
 
-from benchmarks.diffusion.prompts import Prompts
 from benchmarks.diffusion.unet import DenoisingUNet
 from benchmarks.sdxl_layout import SCHEDULER, TEXT_ENCODERS, TOKENIZERS, UNET, VAE, read_part
 
@@ -58,11 +57,16 @@ class SdxlPrompts:
         self.empty_is_zero = empty_is_zero
         self._known: dict[str, tuple[Tensor, Tensor]] = {}
 
+    def read(self, texts: Iterable[str]) -> None:
+        """Encode what has not been; several prompts at once, since the encoders go to the device for it."""
+        new = [text for text in dict.fromkeys(texts) if text not in self._known]
+        if new:
+            with working_on(self.device, *self.encoders):
+                self._known |= {text: self._encode(text) for text in new}
+
     def encode(self, text: str) -> tuple[Tensor, Tensor]:
         """Return the states of a prompt (words, width) and its vector (width,), float32 on the CPU."""
-        if text not in self._known:
-            with working_on(self.device, *self.encoders):
-                self._known[text] = self._encode(text)
+        self.read([text])
         return self._known[text]
 
     def _encode(self, text: str) -> tuple[Tensor, Tensor]:
@@ -81,12 +85,6 @@ class SdxlPrompts:
         """Return what guidance leads away from, shaped as in `encode`."""
         states, pooled = self.encode("")
         return (torch.zeros_like(states), torch.zeros_like(pooled)) if self.empty_is_zero else (states, pooled)
-
-    def asked(self, texts: list[str], numbers: Tensor) -> Prompts:
-        """Return prompts as the UNet takes them; `numbers` (rows, 6) say what is told of the pictures."""
-        found = [self.encode(text) for text in texts]
-        states, pooled = zip(*found, strict=True)
-        return Prompts(torch.stack(states), torch.stack(pooled), numbers)
 
 
 class Latents:
@@ -110,24 +108,24 @@ class Latents:
         self._mean = torch.tensor(mean).view(shape) if known else torch.zeros(shape)
         self._scale = (torch.tensor(spread).view(shape) if known else torch.ones(shape)) / config.scaling_factor
 
-    def encode(self, pixels: Tensor) -> Tensor:
-        """Return latents (rows, channels, side / pixels, ...) of pictures (rows, 3, side, side), 0 to 255; on the CPU."""
-        found = []
-        with working_on(self.device, self.vae), torch.no_grad():
-            for picture in pixels:
-                values = picture[None].to(self.device).float() / 127.5 - 1.0
-                found.append((self.vae.encode(values).latent_dist.mode().cpu() - self._mean) / self._scale)
-        return torch.cat(found)
+    def working(self) -> AbstractContextManager[None]:
+        """Have the autoencoder on its device, which the other methods ask for."""
+        return working_on(self.device, self.vae)
+
+    def encode(self, picture: Tensor) -> Tensor:
+        """Return latents (channels, side / pixels, side / pixels) of a picture (3, side, side) up to 255, on the CPU."""
+        values = picture[None].to(self.device).float() / 127.5 - 1.0
+        with torch.no_grad():
+            mean = self.vae.encode(values).latent_dist.mode().cpu()
+        latents: Tensor = (mean - self._mean) / self._scale
+        return latents[0]
 
     def decode(self, latents: Tensor) -> Tensor:
-        """Return pictures uint8 (rows, 3, side, side) of latents, on the CPU; the autoencoder is on the device."""
-        found = []
+        """Return a picture uint8 (3, side, side) of latents (channels, side / pixels, side / pixels), on the CPU."""
+        wanted = latents[None].float().cpu() * self._scale + self._mean
         with torch.no_grad():
-            for rows in latents.split(1):
-                wanted = (rows.float().cpu() * self._scale + self._mean).to(self.device)
-                values = (self.vae.decode(wanted).sample / 2 + 0.5).clamp(0, 1)
-                found.append((values * 255).round().to(torch.uint8).cpu())
-        return torch.cat(found)
+            values: Tensor = self.vae.decode(wanted.to(self.device)).sample[0]
+        return ((values / 2 + 0.5).clamp(0, 1) * 255).round().to(torch.uint8).cpu()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -180,7 +178,7 @@ def load_sdxl(folder: Path, *, device: torch.device, dtype: torch.dtype) -> tupl
 
 def _sampler(folder: Path) -> Any:
     name = str(read_part(folder, SCHEDULER).get("_class_name"))
-    kind = getattr(diffusers, name, None)
-    if not (isinstance(kind, type) and issubclass(kind, diffusers.SchedulerMixin)):
+    kind: Any = getattr(diffusers, name, None)
+    if kind is None or not issubclass(kind, diffusers.SchedulerMixin):
         raise ValueError(f"its scheduler is a {name}, which diffusers {diffusers.__version__} does not have")
     return kind.from_pretrained(folder, subfolder=SCHEDULER, local_files_only=True)

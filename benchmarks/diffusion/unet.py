@@ -26,7 +26,7 @@ TARGET_MODULES = ["to_q", "to_k", "to_v", "to_out.0"]
 
 @dataclass
 class Denoised(BaseOutput):
-    """The loss of a batch (a mean over its rows), what was predicted and what should have been, (rows, channels, side, side)."""
+    """The loss of a batch, a mean over its rows, with what was predicted and wanted (rows, channels, side, side)."""
 
     loss: Tensor | None = None
     prediction: Tensor | None = None
@@ -42,6 +42,7 @@ class DenoisingUNet(UNet2DConditionModel):
 
     #: What it predicts.
     predicts: str = VELOCITY
+    signal_shares: Tensor
 
     # diffusers reads the parent's signature through this: it is what a stored configuration may hold.
     @wraps(UNet2DConditionModel.__init__)  # type: ignore[misc]  # diffusers is untyped
@@ -80,7 +81,9 @@ class DenoisingUNet(UNet2DConditionModel):
         wanted = noise if self.predicts == EPSILON else velocity(clean, noise, steps, self.signal_shares)
         # Means of bfloat16 would be rounded; a float64 model keeps its type.
         wide = torch.promote_types(predicted.dtype, torch.float32)
-        return Denoised(loss=(predicted.to(wide) - wanted.to(wide)).square().mean(), prediction=predicted, wanted=wanted)
+        return Denoised(
+            loss=(predicted.to(wide) - wanted.to(wide)).square().mean(), prediction=predicted, wanted=wanted
+        )
 
     def predict(self, noisy: Tensor, steps: Tensor | int, text: Tensor, pooled: Tensor, numbers: Tensor) -> Tensor:
         """Return what is predicted of noised pictures, in the type of the weights; arguments as in `forward`."""

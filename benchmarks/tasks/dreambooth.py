@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
-from pathlib import Path
 from typing import ClassVar
 
 from benchmarks.errors import UsageError
@@ -69,7 +68,9 @@ class DreamBooth(DrawingTask, DataTask):
     def read(self) -> dict[Split, list[Row]]:
         """See `DataTask.read`: a row has `name`, `prompt` and `content`."""
         found = (
-            hub_rows(self.name, self.source.hub) if self.data is None else local_rows(self.name, self.data, self.captioned)
+            hub_rows(self.name, self.source.hub)
+            if self.data is None
+            else local_rows(self.name, self.data, self.captioned)
         )
         if len(found) < len(SPLITS):
             raise UsageError(
@@ -119,9 +120,7 @@ class DreamBooth(DrawingTask, DataTask):
             prompt = self.examples(split)[0].prompt
             return tuple(Example(prompt=prompt, completion="as in training") for _ in rounds)
         return tuple(
-            Example(prompt=self.prompt_of(thing), completion=thing)
-            for _ in rounds
-            for thing in self.things(split)
+            Example(prompt=self.prompt_of(thing), completion=thing) for _ in rounds for thing in self.things(split)
         )
 
     def score(self, example: Example, generated: str) -> float:

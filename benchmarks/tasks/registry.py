@@ -34,9 +34,8 @@ TASKS: dict[str, type[Task]] = {
     )
 }
 #: Tasks on published data, from the hub or from files.
-DATA_TASKS: dict[str, type[DataTask]] = {
-    cls.name: cls for cls in (*glue.TASKS, *instruction_sets.TASKS, DreamBooth)
-}
+_DATA_TASKS: tuple[type[DataTask], ...] = (*glue.TASKS, *instruction_sets.TASKS, DreamBooth)
+DATA_TASKS: dict[str, type[DataTask]] = {cls.name: cls for cls in _DATA_TASKS}
 
 
 def create_task(name: str, *, data: Path | None = None) -> Task:
@@ -44,8 +43,8 @@ def create_task(name: str, *, data: Path | None = None) -> Task:
 
     Args:
         name: Name of a task, `jsonl:FILE` or `dreambooth:FOLDER`.
-        data: Where the local data of a task on published data lie, or the file or folder of one's own data by the task's
-            name.
+        data: Where the local data of a task on published data lie, or one's own data where the task is named as in a
+            run.
 
     Raises:
         UsageError: If there is no task of that name; names the nearest one.
@@ -63,4 +62,5 @@ def create_task(name: str, *, data: Path | None = None) -> Task:
     if data is not None and name.startswith("dreambooth-"):
         return own_pictures(data)
     known = [*TASKS, *DATA_TASKS]
-    raise UsageError(f"--tasks: unknown task {name!r}{nearest(name, known)}; known: {', '.join(known)}, {PREFIX}FILE, {PICTURES}FOLDER")
+    listed = ", ".join([*known, f"{PREFIX}FILE", f"{PICTURES}FOLDER"])
+    raise UsageError(f"--tasks: unknown task {name!r}{nearest(name, known)}; known: {listed}")

@@ -40,8 +40,8 @@ def draw_pictures(store: Store, task: str, name: str) -> Drawing | None:
         return Drawing(
             name=name,
             title="Pictures",
-            caption=f"The first {count} prompts of the test, drawn with seed {first.seed} from equal noise in every row; "
-            "the thing asked for stands above.",
+            caption=f"The first {count} prompts of the test, drawn with seed {first.seed} from equal noise in every "
+            "row; the thing asked for stands above.",
             alt=f"Grid of pictures, one row a method: {', '.join(titles[:count])}.",
             figure=figure,
         )

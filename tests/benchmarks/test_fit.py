@@ -121,7 +121,10 @@ def test_other_data_under_the_same_name_make_another_run(places: dict[str, Any])
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"resolution": 17}, "--resolution: found 17; the autoencoder of .* makes one latent of 2 pixels, .* such as 16"),
+        (
+            {"resolution": 17},
+            "--resolution: found 17; the autoencoder of .* makes one latent of 2 pixels, .* such as 16",
+        ),
         ({"max_length": 64}, "--max-length: is for language models, and .* is a text-to-image model"),
         ({"attention": "eager"}, "--attention: is for language models"),
         ({"caption_model": "blip"}, "--caption-model: captions are compared by CLIP; add --clip-model"),

@@ -66,7 +66,11 @@ def test_pickles_and_missing_weights_are_told_apart(folder: Path) -> None:
         ("unet/config.json", {"cross_attention_dim": 40}, "reads prompts of width 40 .* give 12 and 16, together 28"),
         ("unet/config.json", {"projection_class_embeddings_input_dim": 9}, "reads 9 values beside .* gives 34"),
         ("unet/config.json", {"in_channels": 9}, "takes 9 channels and its vae gives 4; inpainting"),
-        ("scheduler/scheduler_config.json", {"prediction_type": "sample"}, "prediction_type 'sample'; expected epsilon"),
+        (
+            "scheduler/scheduler_config.json",
+            {"prediction_type": "sample"},
+            "prediction_type 'sample'; expected epsilon",
+        ),
     ],
 )
 def test_parts_that_do_not_fit_are_refused_with_their_numbers(

@@ -95,8 +95,11 @@ def test_rows_hold_latents_prompts_and_sizes(folder: Path, task: DreamBooth) -> 
     }
     sizes = {tuple(int(value) for value in row["numbers"]) for row in rows}
     # 24 high and 20 to 25 wide, made 16 on the shorter side and cut in the middle.
-    assert all(height == 24 and 20 <= width <= 25 and side == (SIDE, SIDE) for height, width, _, _, *side in
-               ((h, w, t, left, (a, b)) for h, w, t, left, a, b in sizes) for side in side)
+    assert all(
+        height == 24 and 20 <= width <= 25 and side == (SIDE, SIDE)
+        for height, width, _, _, *side in ((h, w, t, left, (a, b)) for h, w, t, left, a, b in sizes)
+        for side in side
+    )
 
 
 @pytest.mark.parametrize("predicts", ["epsilon", "v_prediction"])
@@ -141,8 +144,10 @@ def flat_weights(model: Any, names: list[str]) -> torch.Tensor:
 
 def test_a_bfloat16_base_trains_float32_factors(folder: Path, task: DreamBooth, tmp_path: Path) -> None:
     run, _ = trained(replace(SPEC, method="bilora", options={"rho": 0.05}, dtype="bfloat16"), folder, task, tmp_path)
-    kinds = {name.rsplit(".", 2)[-2] in ("default", "auxiliary") or "lora" in name: p.dtype
-             for name, p in run.model.named_parameters()}
+    kinds = {
+        name.rsplit(".", 2)[-2] in ("default", "auxiliary") or "lora" in name: p.dtype
+        for name, p in run.model.named_parameters()
+    }
     assert kinds == {True: torch.float32, False: torch.bfloat16}
     assert all(np.isfinite(record["loss"]) for record in run.history if "loss" in record)
 

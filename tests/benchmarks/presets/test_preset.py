@@ -15,7 +15,9 @@ def test_parts_stand_on_the_settings_of_all() -> None:
     preset = make_preset(
         "p", {"settings": {"rank": 8, "score": ["gsm8k"], "schedule": "constant", "epochs": 3}, "parts": parts}
     )
-    assert [(part.name, part.values["rank"], part.values["score"], part.values["schedule"]) for part in preset.parts] == [
+    assert [
+        (part.name, part.values["rank"], part.values["score"], part.values["schedule"]) for part in preset.parts
+    ] == [
         ("a", 4, ("gsm8k",), "constant"),
         ("b", 8, ("gsm8k",), "constant"),
     ]

@@ -37,5 +37,5 @@ def test_captions_and_prompts_of_one_s_own_are_used_and_part_of_the_key(tmp_path
 
 
 def test_what_is_no_folder_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="dreambooth:.*none is not a folder; expected one with pictures in it"):
+    with pytest.raises(UsageError, match=r"dreambooth:.*none is not a folder; expected one with pictures in it"):
         create_task(f"dreambooth:{tmp_path / 'none'}")

@@ -31,7 +31,10 @@ def test_captions_are_read_only_where_they_are_wanted(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("lines", "message"),
     [
-        ([{"file_name": "00.png"}], "row 1 of .* has the columns file_name; expected file_name and a text in prompt or"),
+        (
+            [{"file_name": "00.png"}],
+            "row 1 of .* has the columns file_name; expected file_name and a text in prompt or",
+        ),
         ([{"file_name": "0.png", "text": "a"}], r"about '0\.png', which is no picture in .*, did you mean '00\.png'"),
         ([{"file_name": "00.png", "text": "a"}], r"has no caption for 01\.jpg; expected one for every picture"),
     ],
