@@ -113,7 +113,7 @@ class Latents:
         return working_on(self.device, self.vae)
 
     def encode(self, picture: Tensor) -> Tensor:
-        """Return latents (channels, side / pixels, side / pixels) of a picture (3, side, side) up to 255, on the CPU."""
+        """Return latents (channels, side / pixels, side / pixels) of a picture (3, side, side), on the CPU."""
         values = picture[None].to(self.device).float() / 127.5 - 1.0
         with torch.no_grad():
             mean = self.vae.encode(values).latent_dist.mode().cpu()
