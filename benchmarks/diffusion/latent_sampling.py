@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from benchmarks.diffusion.prompts import Prompts
+from benchmarks.diffusion.replay import Replayed
 from benchmarks.diffusion.sdxl import Sdxl
 
 
@@ -55,6 +56,7 @@ def draw_pictures(
         on_progress: Called with the finished share.
     """
     device = unet.conv_in.weight.device
+    predict = Replayed(unet.predict)
     # All prompts first: the text encoders and the autoencoder need not be on the device together.
     around.prompts.read([*texts, ""])
     asked = {text: _conditions(around, text, side, guidance, device) for text in dict.fromkeys(texts)}
@@ -64,7 +66,7 @@ def draw_pictures(
             shape = (1, around.latents.channels, side // around.latents.pixels, side // around.latents.pixels)
             noise = torch.randn(shape, generator=generator)
             latents = denoise(
-                unet, around.scheduler, asked[text], noise, count=count, guidance=guidance, generator=generator
+                predict, around.scheduler, asked[text], noise, count=count, guidance=guidance, generator=generator
             )
             keep(place, around.latents.decode(latents[0]).numpy())
             on_progress((place + 1) / len(texts))
@@ -79,7 +81,7 @@ def _conditions(around: Sdxl, text: str, side: int, guidance: float, device: tor
 
 
 def denoise(
-    unet: Any,
+    predict: Callable[..., Tensor],
     scheduler: Any,
     asked: Prompts,
     noise: Tensor,
@@ -91,7 +93,7 @@ def denoise(
     """Return the latents that a sampler makes of noise.
 
     Args:
-        unet: A `DenoisingUNet` in evaluation mode.
+        predict: `DenoisingUNet.predict` of a network in evaluation mode.
         scheduler: A scheduler of diffusers.
         asked: The prompt, after what guidance leads away from if there is guidance.
         noise: Normal, (1, channels, side, side), on the CPU.
@@ -107,7 +109,7 @@ def denoise(
     with torch.inference_mode():
         for step in scheduler.timesteps:
             rows = scheduler.scale_model_input(torch.cat([latents] * len(asked.text)), step)
-            found = unet.predict(rows, step, asked.text, asked.pooled, asked.numbers).float()
+            found = predict(rows, step, asked.text, asked.pooled, asked.numbers).float()
             if guidance != 1:
                 without, following = found.chunk(2)
                 found = without + guidance * (following - without)

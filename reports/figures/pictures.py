@@ -18,7 +18,7 @@ from reports.style import method_label
 #: Prompts that are shown.
 SHOWN = 10
 # Letters of a line above a picture; pixels from which on a picture is larger than it is shown.
-_TITLE, _LARGE = 14, 128
+_TITLE, _LARGE = 12, 128
 
 
 def draw_pictures(store: Store, task: str, name: str) -> Drawing | None:
