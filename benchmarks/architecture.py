@@ -8,19 +8,38 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
 from torch import Tensor
 
 from analysis import Objective
 from analysis.losses import LossFunction
 from benchmarks.scoring import ScoredExample
-from benchmarks.tasks import Example, Task
+from benchmarks.tasks import Example, Split, Task
 
 #: One training example as it is kept, and several as a model takes them.
 Row = dict[str, Any]
 Batch = dict[str, Tensor]
 Collator = Callable[[Sequence[Row]], Batch]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Drawn:
+    """Pictures for a report, apart from those that were scored.
+
+    Attributes:
+        pictures: uint8 (pictures, 3, side, side).
+        prompts: What they were drawn for.
+        titles: The same in a word or two.
+    """
+
+    pictures: NDArray[np.uint8]
+    prompts: tuple[str, ...]
+    titles: tuple[str, ...]
 
 
 class Architecture(ABC):
@@ -80,6 +99,21 @@ class Architecture(ABC):
         on_progress: Callable[[float], None] = lambda fraction: None,
     ) -> list[ScoredExample]:
         """Let a model answer every example, and score the answers by the task's rule."""
+
+    def metric(self, task: Task) -> str:
+        """Return the name of what `score` gives, the task's own unless something else is judged."""
+        return task.metric
+
+    def asked(self, task: Task, split: Split) -> Sequence[Example]:
+        """Return what is scored of a split, the examples that losses are taken on unless something else is asked."""
+        return task.examples(split)
+
+    def drawn(self, model: Any, task: Task, *, on_progress: Callable[[float], None]) -> Drawn | None:
+        """Draw pictures for a report; None where what was scored is all there is."""
+        return None
+
+    def exported(self, folder: Path) -> None:
+        """Add to the folder of an exported adapter what other libraries read it by; nothing by default."""
 
     def objective(self, model: Any, rows: Sequence[Row], *, size: int, once: bool = False) -> Objective:
         """Return the mean loss of a model over rows, see `batches`."""

@@ -27,7 +27,7 @@ from benchmarks.harness.comparison import plan_scoring, score_runs
 from benchmarks.harness.measures import HarnessTask
 from benchmarks.plan_text import config_text, print_plan, print_presets
 from benchmarks.presets import Preset, preset_record
-from benchmarks.request import Comparison, check_supported, read_request
+from benchmarks.request import Comparison, read_request
 from benchmarks.settings import CompareSettings
 from benchmarks.spec import RunSpec
 from benchmarks.storage import StorageError, storing
@@ -58,7 +58,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if request.given.dry_run:
             print_plan(request, [plan_comparison(comparison) for comparison in request.comparisons], console)
             return EXIT_OK
-        check_supported(request)
         # All are planned before the first one starts, so that what is wrong with the last one is said now.
         planned = [(comparison, *comparison.plan()) for comparison in request.comparisons]
         for comparison, _, _ in planned:

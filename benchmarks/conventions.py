@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from benchmarks.chat import has_chat_template
 from benchmarks.settings import CompareSettings
-from benchmarks.tasks import Task, create_task
+from benchmarks.tasks import SPLITS, Task, create_task
 from benchmarks.tasks.data_task import DataTask
+from benchmarks.tasks.dreambooth import DreamBooth
 from bilora.methods import METHODS
 from bilora.variants import resolve_name
 
@@ -64,14 +65,12 @@ def conventions(settings: CompareSettings, folders: Mapping[str, Path]) -> dict[
             "dialogue's score is the mean over its turns. Training, losses and sharpness have the reference answers in "
             "the prompt, and every turn is an example of its own."
         )
-    pictured = [name for name in settings.tasks if create_task(name).medium == "picture"]
+    pictured = [task for task in _tasks(settings) if task.medium == "picture"]
     if pictured:
-        sentences["Pictures"] = (
-            f"{', '.join(pictured)}: losses are mean squared errors of the predicted velocity over all values and "
-            "pictures. In training every picture meets fresh noise at a random step, the same for every method of a "
-            "seed; evaluations and sharpness have fixed noises at steps that spread evenly over the schedule, four a "
-            "picture and one. Pictures are sampled without fresh noise, from equal noise in every method."
-        )
+        sentences["Pictures"] = _pictures(pictured)
+    latent = [task for task in pictured if isinstance(task, DreamBooth)]
+    if latent:
+        sentences |= _drawn(settings, latent)
     if settings.score:
         sentences["lm-eval"] = (
             f"The adapters were scored by the lm-evaluation-harness on {', '.join(settings.score)}, auxiliary off, in "
@@ -84,6 +83,46 @@ def conventions(settings: CompareSettings, folders: Mapping[str, Path]) -> dict[
             del sentences[name]
         sentences["Data"] = "Scores and evaluation loss are taken on the test split; curves on the validation split."
     return sentences
+
+
+def _pictures(tasks: Sequence[Task]) -> str:
+    draws = "eight" if any(isinstance(task, DreamBooth) for task in tasks) else "four"
+    return (
+        f"{', '.join(task.name for task in tasks)}: losses are mean squared errors of what the network predicts, noise "
+        "or velocity as its schedule says, over all values and pictures. In training every picture meets fresh noise "
+        "at a random step, the same for every method of a seed; evaluations and sharpness have fixed noises at steps "
+        f"that spread evenly over the schedule, {draws} a picture and one. Pictures are sampled from equal noise in "
+        "every method."
+    )
+
+
+def _drawn(settings: CompareSettings, tasks: Sequence[DreamBooth]) -> dict[str, str]:
+    """Say how SDXL's pictures are made and what scores them."""
+    names = ", ".join(task.name for task in tasks)
+    sizes = "; ".join(" / ".join(str(len(task.examples(split))) for split in SPLITS) for task in tasks)
+    made = (
+        f"{names}: {sizes} pictures to train on, for validation and for test. Text encoders and autoencoder are frozen "
+        "and were run once; latents are the means of the autoencoder, which is float32. Losses are taken on held-out "
+        "pictures. Prompts of the test name things that no picture shows; they are drawn with the model's own sampler, "
+        f"{tasks[0].sampling_steps} steps, guidance {tasks[0].guidance:g}."
+    )
+    if settings.clip_model is None:
+        scored = (
+            "The score is 1 - loss on the held-out pictures, the share of the noise that the network explains. Drawn "
+            "pictures are shown and not scored: no CLIP model was given (--clip-model)."
+        )
+    else:
+        scored = (
+            f"I2T is the cosine of picture and prompt in the space of {settings.clip_model}, the mean over pictures, "
+            "and the score. "
+        )
+        scored += (
+            f"T2T is that of the prompt and a caption of the picture by {settings.caption_model}: our reading, the "
+            "paper says no more than text-text similarity."
+            if settings.caption_model is not None
+            else "T2T needs a caption of the picture, and no captioner was given (--caption-model)."
+        )
+    return {"SDXL": made, "Scores of pictures": scored}
 
 
 def prompt_sentence(settings: CompareSettings, folders: Mapping[str, Path]) -> str | None:

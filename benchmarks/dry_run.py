@@ -15,20 +15,24 @@ from benchmarks.choices import MethodChoice
 from benchmarks.errors import UsageError
 from benchmarks.estimates import HUB_SHAPES, Estimate, Step, estimate, pocket_estimate
 from benchmarks.hub import is_hub_name
+from benchmarks.judge_models import locate_judge
 from benchmarks.models import locate_model, shipped_models
 from benchmarks.plan import check_replayable, largest_divisor, plan_runs
 from benchmarks.presets import TRAINING_DATA
 from benchmarks.request import Comparison
+from benchmarks.sdxl_layout import INDEX
 from benchmarks.settings import CompareSettings
 from benchmarks.store import RunStore
 from benchmarks.tasks import DATA_TASKS, TASKS, Recipe, create_task
 from benchmarks.tasks.own_data import PREFIX, OwnData
+from benchmarks.tasks.own_pictures import PREFIX as PICTURES
+from benchmarks.tasks.own_pictures import OwnPictures
 from bilora.methods import METHODS
 
 #: Tokens of a row where nothing says how long rows are.
 ASSUMED_TOKENS = 256
-# The latents of a picture are an eighth of its side.
-_PIXELS_OF_A_LATENT = 8
+# SDXL's latents are an eighth of a picture's side, and it was made for pictures of this side.
+_PIXELS_OF_A_LATENT, _SIDE = 8, 1024
 # A task that checks settings in place of one that is not here.
 _STAND_IN = "pocket-math"
 
@@ -94,7 +98,8 @@ def plan_comparison(comparison: Comparison) -> ComparisonPlan:
     choices = comparison.check_names()
     if settings.cuda_graphs:
         check_replayable(choices)
-    missing = [*_missing_tasks(settings), *_missing_models(settings)]
+    _check_tasks(settings)
+    missing = _missing_models(settings)
     finished: dict[tuple[str, str], int] | None = None
     unread = [task for task in settings.tasks if task in DATA_TASKS and settings.data is None]
     unknown = "; ".join(missing)
@@ -119,16 +124,11 @@ def plan_comparison(comparison: Comparison) -> ComparisonPlan:
     )
 
 
-def _missing_tasks(settings: CompareSettings) -> list[str]:
-    missing = []
+def _check_tasks(settings: CompareSettings) -> None:
     for task in settings.tasks:
-        if task in TRAINING_DATA and task not in DATA_TASKS:
-            missing.append(f"this version has no task {task}")
-        else:
-            created = create_task(task, data=settings.data)
-            if task in TASKS:
-                created.check()
-    return missing
+        created = create_task(task, data=settings.data)
+        if task in TASKS:
+            created.check()
 
 
 def _missing_models(settings: CompareSettings) -> list[str]:
@@ -137,15 +137,25 @@ def _missing_models(settings: CompareSettings) -> list[str]:
         if not is_hub_name(model) or os.path.isdir(model):
             if model:
                 locate_model(model)
-        elif not isinstance(try_to_load_from_cache(model.partition("@")[0], "config.json"), str):
+        elif not _is_cached(model):
             missing.append(f"the model {model} is neither a folder here nor in the cache of the hub")
+    for flag, judge in (("--clip-model", settings.clip_model), ("--caption-model", settings.caption_model)):
+        if judge is not None and (not is_hub_name(judge) or os.path.isdir(judge) or _is_cached(judge)):
+            locate_judge(judge, flag=flag)
+        elif judge is not None:
+            missing.append(f"the model {judge} of {flag} is neither a folder here nor in the cache of the hub")
     return missing
+
+
+def _is_cached(model: str) -> bool:
+    repository = model.partition("@")[0]
+    return any(isinstance(try_to_load_from_cache(repository, name), str) for name in ("config.json", INDEX))
 
 
 def _model(settings: CompareSettings, task: str) -> str:
     if settings.model is not None:
         return settings.model
-    if task in DATA_TASKS or task.startswith(PREFIX):
+    if task in DATA_TASKS or task.startswith((PREFIX, PICTURES)):
         raise UsageError(f"--model: {task} has no base that ships; name a folder or a model on the hub")
     base = TASKS[task].base if task in TASKS else ""
     # A base that is to be made first is refused by `plan_runs`, which says how.
@@ -162,9 +172,8 @@ def _finished(comparison: Comparison) -> dict[tuple[str, str], int]:
 
 
 def _tokens(comparison: Comparison, task: str) -> int:
-    resolution = comparison.real("resolution")
-    if resolution is not None:
-        return (int(resolution) // _PIXELS_OF_A_LATENT) ** 2
+    if task.startswith(PICTURES) or (task in DATA_TASKS and DATA_TASKS[task].medium == "picture"):
+        return ((comparison.settings.resolution or _SIDE) // _PIXELS_OF_A_LATENT) ** 2
     recipe = _recipe(task)
     return comparison.settings.max_length or (recipe and recipe.max_length) or ASSUMED_TOKENS
 
@@ -198,12 +207,13 @@ def _recipe(task: str) -> Recipe | None:
     known = {**TASKS, **DATA_TASKS}
     if task in known:
         return known[task].recipe
-    return OwnData.recipe if task.startswith(PREFIX) else None
+    own = {PREFIX: OwnData, PICTURES: OwnPictures}
+    return next((kind.recipe for prefix, kind in own.items() if task.startswith(prefix)), None)
 
 
 def _steps(own: CompareSettings, task: str, recipe: Recipe, batch_size: int) -> int:
     """Return the steps of a recipe, which of data from elsewhere follow from its epochs; local data are read."""
-    if task.startswith(PREFIX) or (task in DATA_TASKS and own.data is not None):
+    if task.startswith((PREFIX, PICTURES)) or (task in DATA_TASKS and own.data is not None):
         return create_task(task, data=own.data).steps(batch_size)
     if recipe.epochs and task in TRAINING_DATA:
         return TRAINING_DATA[task].steps(epochs=recipe.epochs, batch_size=batch_size)
@@ -213,6 +223,7 @@ def _steps(own: CompareSettings, task: str, recipe: Recipe, batch_size: int) -> 
 def _check(own: CompareSettings, recipe: Recipe | None, steps: int | None, batch_size: int) -> None:
     """Refuse what the comparison would refuse, on a task and a model that are always here."""
     stands_in = replace(own, tasks=(_STAND_IN,), model=None, data=None, target_modules=("all-linear",))
+    stands_in = replace(stands_in, resolution=None, clip_model=None, caption_model=None)
     # Packed rows are refused without steps of their own and without a length, which the task's recipe may have.
     steps = own.steps if own.packing else steps
     max_length = own.max_length or (recipe.max_length if recipe else None)

@@ -16,19 +16,18 @@ from benchmarks.errors import UsageError, nearest
 from benchmarks.language import language_kind
 from benchmarks.loading import is_classifier, read_config
 from benchmarks.models import medium_of
+from benchmarks.sdxl_layout import is_sdxl, pixels_of_a_latent
 from benchmarks.settings import CompareSettings
 from benchmarks.tasks import Task
+from benchmarks.tasks.data_task import DataTask
+from benchmarks.tasks.dreambooth import DreamBooth
 from bilora.methods import METHODS
 
-_OF_LANGUAGE_MODELS = (
-    "dtype",
-    "attention",
-    "gradient_checkpointing",
-    "device_map",
-    "packing",
-    "max_length",
-    "chat_template",
-)
+_OF_LANGUAGE_MODELS = ("attention", "device_map", "packing", "max_length", "chat_template")
+#: What an SDXL has too, and pocket-sdxl has not.
+_OF_LARGE_MODELS = ("dtype", "gradient_checkpointing")
+#: What an SDXL has alone.
+_OF_LATENTS = ("resolution", "clip_model", "caption_model")
 
 
 def check_fit(
@@ -69,16 +68,53 @@ def _check_media(settings: CompareSettings, pairs: Sequence[tuple[Task, str]], f
     for task, model in pairs:
         medium = medium_of(folders[model])
         if medium != task.medium:
+            own = (
+                f"name one such as {task.suggestion}" if isinstance(task, DataTask) else f"its own base is {task.base}"
+            )
             raise UsageError(
-                f"--model: {model} answers with a {medium}, and {task.name} asks for a {task.medium}; its own base is "
-                f"{task.base}"
+                f"--model: {model} answers with a {medium}, and {task.name} asks for a {task.medium}; {own}"
+            )
+        latent = medium == "picture" and is_sdxl(folders[model])
+        if isinstance(task, DreamBooth) and not latent:
+            raise UsageError(
+                f"--model: {model} has no autoencoder, and {task.name} has pictures of any size; name an SDXL model, "
+                f"such as {task.suggestion}"
+            )
+        if latent and not isinstance(task, DreamBooth):
+            raise UsageError(
+                f"--model: {task.name} draws its pictures for {task.base}, and {model} is an SDXL; train that on "
+                "dreambooth-3d-icons or dreambooth:FOLDER"
             )
         if medium == "picture":
-            defaults = CompareSettings()
-            changed = [name for name in _OF_LANGUAGE_MODELS if getattr(settings, name) != getattr(defaults, name)]
-            if changed:
-                flag = "--" + changed[0].replace("_", "-")
+            foreign = (*_OF_LANGUAGE_MODELS, *(() if latent else _OF_LARGE_MODELS))
+            for flag in _changed(settings, foreign):
                 raise UsageError(f"{flag}: is for language models, and {model} is a text-to-image model; leave it off")
+        if latent:
+            _check_pictures(settings, model, folders[model])
+        else:
+            for flag in _changed(settings, _OF_LATENTS):
+                raise UsageError(f"{flag}: is for SDXL models, and {model} is none; leave it off")
+
+
+def _changed(settings: CompareSettings, names: Sequence[str]) -> list[str]:
+    """Return the flags of settings that are not at their defaults."""
+    defaults = CompareSettings()
+    changed = [name for name in names if getattr(settings, name) != getattr(defaults, name)]
+    return ["--" + name.replace("_", "-") for name in changed]
+
+
+def _check_pictures(settings: CompareSettings, model: str, folder: Path) -> None:
+    """Refuse a resolution that the autoencoder cannot have, types that the UNet cannot, and a captioner on its own."""
+    pixels = pixels_of_a_latent(folder)
+    side = settings.resolution
+    if side is not None and side % pixels:
+        near = max(pixels, round(side / pixels) * pixels)
+        raise UsageError(
+            f"--resolution: found {side}; the autoencoder of {model} makes one latent of {pixels} pixels, so that it "
+            f"must be a multiple of {pixels}, such as {near}"
+        )
+    if settings.caption_model is not None and settings.clip_model is None:
+        raise UsageError("--caption-model: captions are compared by CLIP; add --clip-model, or leave it off")
 
 
 def _check_settings(settings: CompareSettings, choices: Sequence[MethodChoice]) -> None:

@@ -16,8 +16,12 @@ from benchmarks.errors import UsageError
 
 _NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+(@[\w./-]+)?")
 _FILES = ("*.json", "*.safetensors", "*.model", "*.txt", "*.jinja")
-# Second copies of the weights, in other formats.
-_LEFT = ("original/*", "onnx/*", "openvino/*", "coreml/*")
+# Second copies of the weights, in other formats or types, and SDXL's in one file.
+_LEFT = (
+    *("original/*", "onnx/*", "openvino/*", "coreml/*"),
+    *("*.fp16.safetensors", "*.non_ema.safetensors", "sd_xl_*.safetensors"),
+    *("vae_1_0/*", "vae_decoder/*", "vae_encoder/*"),
+)
 
 
 def is_hub_name(name: str) -> bool:

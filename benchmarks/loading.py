@@ -16,8 +16,10 @@ from transformers import AutoConfig, AutoModelForSequenceClassification, AutoTok
 from benchmarks.architecture import Architecture
 from benchmarks.classification import SequenceClassifier
 from benchmarks.errors import UsageError
+from benchmarks.judge_models import locate_judge
 from benchmarks.language import LanguageModel, language_kind
 from benchmarks.models import medium_of
+from benchmarks.sdxl_layout import is_sdxl, own_resolution
 from benchmarks.spec import RunSpec
 from bilora.quantised import load_nf4
 
@@ -31,6 +33,7 @@ class LoadOptions:
     Attributes:
         labels: Number of classes, for a classifier.
         seed: Of a classifier's head where the checkpoint has none.
+        resolution: Of pictures; None takes the model's own.
     """
 
     quantize: str | None = None
@@ -44,6 +47,9 @@ class LoadOptions:
     evaluation_batch_size: int | None = None
     labels: int = 0
     seed: int = 0
+    resolution: int | None = None
+    clip_model: str | None = None
+    caption_model: str | None = None
 
 
 def load_options(spec: RunSpec, *, labels: int) -> LoadOptions:
@@ -60,6 +66,9 @@ def load_options(spec: RunSpec, *, labels: int) -> LoadOptions:
         evaluation_batch_size=spec.evaluation_batch_size,
         labels=labels,
         seed=spec.seed,
+        resolution=spec.resolution,
+        clip_model=spec.clip_model,
+        caption_model=spec.caption_model,
     )
 
 
@@ -79,7 +88,7 @@ def open_model(folder: Path, *, device: torch.device, options: LoadOptions | Non
     Args:
         folder: Folder of the model.
         device: Where it goes.
-        options: How; text-to-image models are fp32 as they come.
+        options: How; of text-to-image models, pocket-sdxl is fp32 as it comes.
 
     Raises:
         UsageError: If the folder cannot be read as what it looks like.
@@ -94,16 +103,42 @@ def open_model(folder: Path, *, device: torch.device, options: LoadOptions | Non
             return model, SequenceClassifier(tokenizer, **rows)
         chat = options.chat_template == "auto" and bool(tokenizer.chat_template)
         return model, LanguageModel(model.config, tokenizer, chat=chat, **rows)
+    try:
+        return _open_sdxl(folder, device, options) if is_sdxl(folder) else _open_pocket(folder, device)
+    except (OSError, ValueError, KeyError, RuntimeError) as error:
+        if isinstance(error, UsageError | torch.cuda.OutOfMemoryError):
+            raise
+        reason = str(error).strip().splitlines()[0]
+        raise UsageError(f"--model: {folder} cannot be loaded as a text-to-image model: {reason}") from None
+
+
+def _open_pocket(folder: Path, device: torch.device) -> tuple[Any, Architecture]:
     # diffusers is an extra.
     from benchmarks.diffusion.architecture import TextToImage
     from benchmarks.diffusion.folder import load_base
 
-    try:
-        unet, encode = load_base(folder, device=device)
-    except (OSError, ValueError, KeyError) as error:
-        reason = str(error).strip().splitlines()[0]
-        raise UsageError(f"--model: {folder} cannot be loaded as a text-to-image model: {reason}") from None
+    unet, encode = load_base(folder, device=device)
     return unet, TextToImage(unet.config, encode)
+
+
+def _open_sdxl(folder: Path, device: torch.device, options: LoadOptions) -> tuple[Any, Architecture]:
+    from benchmarks.diffusion.latent_architecture import Judges, LatentTextToImage
+    from benchmarks.diffusion.sdxl import load_sdxl
+
+    # There is no one type as stored: parts may differ, and float32 is what all of them can be.
+    dtype = torch.float32 if options.dtype == "auto" else getattr(torch, options.dtype)
+    unet, around = load_sdxl(folder, device=device, dtype=dtype)
+    if options.gradient_checkpointing:
+        unet.enable_gradient_checkpointing()
+    judges = None
+    if options.clip_model is not None:
+        caption = options.caption_model
+        judges = Judges(
+            clip=locate_judge(options.clip_model, flag="--clip-model"),
+            captioner=None if caption is None else locate_judge(caption, flag="--caption-model"),
+        )
+    side = options.resolution or own_resolution(folder)
+    return unet, LatentTextToImage(unet, around, side=side, judges=judges, batch_size=options.evaluation_batch_size)
 
 
 def load_model(

@@ -1,7 +1,7 @@
 """Where a model comes from: the ones that ship with the project by name, any other as a folder or from the hub.
 
-A language model lies in its folder as transformers saves it; a text-to-image model has `unet`, `text_encoder` and
-`tokenizer` in folders of their own, as in diffusers.
+A language model lies in its folder as transformers saves it, SDXL in one as diffusers saves it (`sdxl_layout`); a
+pocket text-to-image model has `unet`, `text_encoder` and `tokenizer` alone.
 
 Weights are read from safetensors only, and no code of a model folder is run unless that is asked for. The fingerprint
 of a model's files is part of a run's key, so that a model that changes under an old name is a new model.
@@ -21,6 +21,7 @@ from analysis.errors import AnalysisError
 from analysis.weight_files import check_links, check_weights, read_small_json
 from benchmarks.errors import UsageError, nearest
 from benchmarks.hub import fetch, is_hub_name
+from benchmarks.sdxl_layout import INDEX, PARTS, check_sdxl, is_sdxl
 from benchmarks.tasks import Medium
 
 SHIPPED = Path(__file__).parent / "pocket" / "models"
@@ -40,7 +41,7 @@ def shipped_models() -> list[str]:
 
 def medium_of(folder: Path) -> Medium:
     """Return what a model in a folder answers with."""
-    return "picture" if (folder / "unet" / "config.json").is_file() else "text"
+    return "picture" if is_sdxl(folder) or (folder / "unet" / "config.json").is_file() else "text"
 
 
 def locate_model(name: str, *, trust_remote_code: bool = False) -> Path:
@@ -101,6 +102,9 @@ def _check_text_to_image(folder: Path) -> None:
             f"--model: {folder.name} is a text-to-image model and needs diffusers; install it with pip install "
             "'bilora[sdxl]'"
         )
+    if is_sdxl(folder):
+        check_sdxl(folder)
+        return
     patterns = [f"{part}/{file}" for part in ("unet", "text_encoder") for file in ("config.json", "*.safetensors")]
     for pattern in (*patterns, "tokenizer/tokenizer.json"):
         if not any(folder.glob(pattern)):
@@ -109,8 +113,10 @@ def _check_text_to_image(folder: Path) -> None:
 
 def fingerprint(folder: Path) -> str:
     """Return a hash of the configuration, tokenizer and weights in a model folder (16 hex digits)."""
-    parts = ("unet", "text_encoder", "tokenizer") if medium_of(folder) == "picture" else ("",)
-    files = (path for part in parts for path in (folder / part).iterdir())
+    parts: tuple[str, ...] = ("unet", "text_encoder", "tokenizer") if medium_of(folder) == "picture" else ("",)
+    parts = PARTS if is_sdxl(folder) else parts
+    files = [path for part in parts for path in (folder / part).iterdir()]
+    files += [folder / INDEX] if is_sdxl(folder) else []
     return fingerprint_of(sorted(p for p in files if p.suffix in _HASHED), folder=folder)
 
 

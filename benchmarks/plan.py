@@ -14,6 +14,7 @@ from benchmarks.choices import MethodChoice, label_of, read_choices
 from benchmarks.errors import UsageError
 from benchmarks.fit import check_fit
 from benchmarks.hub import commit_of
+from benchmarks.judge_models import judge_fingerprint, locate_judge
 from benchmarks.models import fingerprint, locate_model, shipped_models
 from benchmarks.settings import CompareSettings
 from benchmarks.spec import RunSpec
@@ -53,9 +54,10 @@ def plan_runs(settings: CompareSettings) -> tuple[list[RunSpec], dict[str, Path]
     check_fit(settings, list(zip(tasks, models, strict=True)), folders, choices)
     for task in tasks:
         task.check()
+    judges = _judges(settings)
     identities = {model: _Identity(fingerprint(folder), commit_of(folder)) for model, folder in folders.items()}
     specs = [
-        _spec(settings, choice, task, seed, identities)
+        _spec(settings, choice, task, seed, identities, judges)
         for seed in range(settings.seeds)
         for task in tasks
         for choice in choices
@@ -106,7 +108,12 @@ class _Identity(NamedTuple):
 
 
 def _spec(
-    settings: CompareSettings, choice: MethodChoice, task: Task, seed: int, identities: Mapping[str, _Identity]
+    settings: CompareSettings,
+    choice: MethodChoice,
+    task: Task,
+    seed: int,
+    identities: Mapping[str, _Identity],
+    judges: str | None,
 ) -> RunSpec:
     recipe, model = task.recipe, _model(settings, task)
     batch_size = settings.batch_size or recipe.batch_size
@@ -154,7 +161,19 @@ def _spec(
         packing=settings.packing,
         evaluation_batch_size=settings.evaluation_batch_size or recipe.evaluation_batch_size,
         data=str(task.data) if isinstance(task, DataTask) and task.data is not None else None,
+        schedule=settings.schedule,
+        resolution=settings.resolution,
+        clip_model=settings.clip_model,
+        caption_model=settings.caption_model,
+        judges=judges,
     )
+
+
+def _judges(settings: CompareSettings) -> str | None:
+    """Return what stands in a key for the models that judge pictures, having found them."""
+    given = (("--clip-model", settings.clip_model), ("--caption-model", settings.caption_model))
+    found = [judge_fingerprint(locate_judge(name, flag=flag)) for flag, name in given if name is not None]
+    return "+".join(found) or None
 
 
 def largest_divisor(batch_size: int, largest: int | None) -> int:

@@ -41,8 +41,6 @@ def config_text(request: Request) -> str:
             values = dict(case.values) | ({} if case.epochs is None else {"epochs": case.epochs})
             if values:
                 lines.append(f"# {about}: {', '.join(f'{key} {value}' for key, value in values.items())}\n")
-        if comparison.part is not None:
-            lines += [f"# {name}: {value} (not in this version)\n" for name, value in comparison.part.real.items()]
         documents.append("".join(lines) + to_yaml(comparison.settings))
     return "---\n".join(documents)
 
@@ -152,9 +150,6 @@ def _print_needs(plans: Sequence[ComparisonPlan], console: Console) -> None:
         _say(console, f"- data {data.hub} for {task}, {data.examples:,} training examples")
     for sentence in missing:
         _say(console, f"- missing: {sentence}")
-    real = {name: value for plan in plans if plan.comparison.part for name, value in plan.comparison.part.real.items()}
-    for name, value in real.items():
-        _say(console, f"- missing: this version has no setting {name}, wanted {value}")
 
 
 def _print_preset(preset: Preset, plans: Sequence[ComparisonPlan], console: Console) -> None:

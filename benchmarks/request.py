@@ -75,11 +75,6 @@ class Comparison:
         # Sorting is stable: tasks and methods keep their order within a seed.
         return sorted(specs, key=lambda spec: spec.seed), folders
 
-    def real(self, name: str) -> Any:
-        """Return a setting of real models, whether or not this version has it; None where it was not given."""
-        own = getattr(self.settings, name, None)
-        return own if own is not None or self.part is None else self.part.real.get(name)
-
     def check_names(self) -> list[MethodChoice]:
         """Return what the methods' names mean, having refused what `settings_of` would not see together.
 
@@ -171,19 +166,3 @@ def options_of(
             raise UsageError(f"--methods: {error}") from None
         about |= {name, found.method, choice_label(found.method, found.variant, found.quantize or quantize)}
     return {name: dict(values) for name, values in options.items() if name in about}
-
-
-def check_supported(request: Request) -> None:
-    """Refuse to carry out a preset that asks for what this version does not have.
-
-    Raises:
-        UsageError: Naming what it is.
-    """
-    for comparison in request.comparisons:
-        real = {} if comparison.part is None else comparison.part.real
-        if real:
-            wanted = ", ".join(f"{name} {value}" for name, value in real.items())
-            raise UsageError(
-                f"--preset: {request.preset.name if request.preset else ''} asks for what this version does not have: "
-                f"{wanted}; --dry-run prints its plan"
-            )

@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from safetensors.torch import save_file
 
-from benchmarks.architecture import Architecture, Row
+from benchmarks.architecture import Architecture, Drawn, Row
 from benchmarks.checkpoints import CheckpointPolicy
 from benchmarks.environment import environment
 from benchmarks.fitting import fit
@@ -26,7 +26,7 @@ from benchmarks.measuring import measure, sharpness_columns
 from benchmarks.out_of_memory import is_out_of_memory
 from benchmarks.progress import RunProgress
 from benchmarks.recorder import TrainingDiverged
-from benchmarks.scoring import ScoredExample, mean_parts, task_score
+from benchmarks.scoring import ScoredExample, mean_parts, metric_score
 from benchmarks.spec import RunSpec
 from benchmarks.store import SCHEMA
 from benchmarks.tasks import Example, Task, create_task
@@ -143,12 +143,15 @@ def _execute(
     trained, architecture, rows = fitted.trained, fitted.architecture, fitted.rows
     clock.seconds["train"] = round(clock.seconds["train"] + trained.earlier_seconds, 3)
     trained.method.export(folder / "adapter")
+    architecture.exported(folder / "adapter")
     # The auxiliary factors are no part of an adapter; what Bi-LoRA's adversary was can be measured from them later.
     save_file(trained.method.state_dict(), folder / "adapter" / METHOD_STATE)
     trained.model.eval()
     with trained.method.evaluation():
         with clock.time("evaluate"):
             examples, row = _evaluate(spec, trained, architecture, task, rows, progress)
+            # While tuning, nothing of the test is drawn either.
+            drawn = _draw(trained, architecture, task, progress) if spec.scored == "test" else None
         measurement: dict[str, Any] | None = None
         problem: str | None = None
         if spec.measurement is not None:
@@ -159,7 +162,7 @@ def _execute(
                 problem = _one_line(error, spec)
     row |= _training_columns(spec, trained) | {"peak_memory_bytes": fitted.peak_memory_bytes}
     row |= sharpness_columns(measurement)
-    _write_sides(folder, trained, examples, measurement)
+    _write_sides(folder, trained, examples, measurement, drawn)
     record = {
         "schema": SCHEMA,
         "key": spec.key,
@@ -180,18 +183,35 @@ def _execute(
 
 
 def _write_sides(
-    folder: Path, trained: TrainedRun, examples: Sequence[ScoredExample], measurement: dict[str, Any] | None
+    folder: Path,
+    trained: TrainedRun,
+    examples: Sequence[ScoredExample],
+    measurement: dict[str, Any] | None,
+    drawn: Drawn | None,
 ) -> None:
     """Write what lies beside run.json in a run's folder."""
     write_json(folder / "history.json", trained.history)
     write_json(folder / "examples.json", [example.as_dict() for example in examples])
     if trained.dynamics is not None:
         write_json(folder / "dynamics.json", asdict(trained.dynamics))
-    pictures = [example.picture for example in examples if example.picture is not None]
-    if pictures:
-        np.save(folder / "pictures.npy", np.stack(pictures), allow_pickle=False)
+    _write_pictures(folder, examples, drawn)
     if measurement is not None:
         write_json(folder / "measurement.json", measurement)
+
+
+def _draw(trained: TrainedRun, architecture: Architecture, task: Task, progress: RunProgress) -> Drawn | None:
+    update = progress.stage("scoring")
+    return architecture.drawn(trained.model, task, on_progress=lambda done: update(done, "pictures for the report"))
+
+
+def _write_pictures(folder: Path, examples: Sequence[ScoredExample], drawn: Drawn | None) -> None:
+    pictures = [example.picture for example in examples if example.picture is not None]
+    if drawn is not None:
+        np.save(folder / "pictures.npy", drawn.pictures, allow_pickle=False)
+        named = zip(drawn.titles, drawn.prompts, strict=True)
+        write_json(folder / "drawn.json", [{"title": title, "prompt": prompt} for title, prompt in named])
+    elif pictures:
+        np.save(folder / "pictures.npy", np.stack(pictures), allow_pickle=False)
 
 
 def _evaluate(
@@ -204,8 +224,8 @@ def _evaluate(
 ) -> tuple[list[ScoredExample], dict[str, Any]]:
     """Score a split by generation, a training subset of the validation's size too, and take both losses."""
     update = progress.stage("scoring")
-    asked = task.examples(spec.scored)[: spec.test_examples]
-    seen = task.examples("train")[: spec.evaluation_examples]
+    asked = architecture.asked(task, spec.scored)[: spec.test_examples]
+    seen = architecture.asked(task, "train")[: spec.evaluation_examples]
     share = len(asked) / (len(asked) + len(seen))
     examples = architecture.score(
         trained.model,
@@ -223,10 +243,10 @@ def _evaluate(
         if not math.isfinite(loss):
             raise TrainingDiverged(f"the {name.replace('_', ' ')} of the trained model is {loss}", step=spec.steps)
     return examples, {
-        "metric": task.metric,
+        "metric": architecture.metric(task),
         "full_marks": task.full_marks,
-        "score": task_score(task, examples),
-        "train_score": task_score(task, train_examples),
+        "score": metric_score(architecture.metric(task), examples),
+        "train_score": metric_score(architecture.metric(task), train_examples),
         "loss_kind": architecture.loss_kind,
         **_parts(examples),
         **losses,

@@ -68,8 +68,13 @@ class ScoredExample:
 
 def task_score(task: Task, examples: Sequence[ScoredExample]) -> float:
     """Return the task's metric over a set of scored examples."""
+    return metric_score(task.metric, examples)
+
+
+def metric_score(metric: str, examples: Sequence[ScoredExample]) -> float:
+    """Return a metric over a set of scored examples, by its name."""
     answered = [Answered(score=e.score, reference=e.reference, generated=e.generated) for e in examples]
-    return set_score(task.metric, answered)
+    return set_score(metric, answered)
 
 
 def mean_parts(examples: Sequence[ScoredExample]) -> dict[str, float]:

@@ -19,26 +19,31 @@ from benchmarks.errors import UsageError, nearest, shortened
 from benchmarks.model_settings import ModelSettings
 from benchmarks.models import shipped_models
 from benchmarks.parsing import setting
+from benchmarks.picture_settings import PictureSettings
 from benchmarks.safe_yaml import UnsafeYaml, read_yaml
+from benchmarks.schedules import SCHEDULES
 from benchmarks.tasks import DATA_TASKS, TASKS
 from bilora.methods import METHODS
 from bilora.variants import VARIANTS
 
 
 @dataclass(frozen=True, kw_only=True)
-class CompareSettings(ModelSettings):
+class CompareSettings(ModelSettings, PictureSettings):
     """What `python -m benchmarks.compare` is asked to do. None stands for "as calibrated for the task"."""
 
     methods: tuple[str, ...] = setting(
         ("lora", "lora-sam", "bilora"), parsing.names, "methods to compare; dora+bilora: on a variant", metavar="A,B"
     )
     tasks: tuple[str, ...] = setting(
-        ("pocket-math",), parsing.names, "tasks to train on, or your own data as jsonl:FILE", metavar="A,B"
+        ("pocket-math",),
+        parsing.names,
+        "tasks to train on, or your own data as jsonl:FILE or dreambooth:FOLDER",
+        metavar="A,B",
     )
     data: Path | None = setting(
         None,
         parsing.optional(parsing.path),
-        "folder or file of local JSON or Parquet for tasks on published data; none: the hub",
+        "folder or file of local JSON or Parquet, or folder of pictures, for tasks on published data; none: the hub",
         metavar="PATH",
     )
     seeds: int = setting(
@@ -69,6 +74,12 @@ class CompareSettings(ModelSettings):
     )
     warmup: float = setting(
         0.03, parsing.number(minimum=0, maximum=0.99), "share of the steps for linear warm-up", metavar="X"
+    )
+    schedule: str = setting(
+        "cosine",
+        parsing.choice(*SCHEDULES),
+        "learning rate after the warm-up: cosine or linear to zero, or constant",
+        metavar="|".join(SCHEDULES),
     )
     weight_decay: float = setting(0.0, parsing.number(minimum=0), "weight decay of the primary adapter", metavar="X")
     max_grad_norm: float = setting(
@@ -256,6 +267,7 @@ def _names() -> str:
             lines.append(f"    {name}.{entry.name}: {entry.metadata['help']} (default: {default})")
     lines.append(f"\ntasks: {', '.join(TASKS)}\ntasks on published data (hub, or --data): {', '.join(DATA_TASKS)}")
     lines.append("your own data: jsonl:FILE with instruction and response, or messages, on every line")
+    lines.append("your own pictures: dreambooth:FOLDER, with captions in metadata.jsonl if it has any")
     lines.append(f"models that ship: {', '.join(shipped_models())}; others: a folder, or OWNER/NAME on the hub")
     return "\n".join(lines)
 

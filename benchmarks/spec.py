@@ -32,9 +32,12 @@ _LATER_FIELDS: dict[str, Any] = {
     "max_length": None,
     "packing": False,
     "evaluation_batch_size": None,
+    "schedule": "cosine",
+    "resolution": None,
+    "judges": None,
 }
 #: What the fingerprint of the model and the version of the task stand for, wherever the files lie.
-_PLACES = ("model", "data")
+_PLACES = ("model", "data", "clip_model", "caption_model")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,7 +55,7 @@ class RunSpec:
         steps: Optimizer steps.
         batch_size: Examples per optimizer step.
         micro_batch_size: Examples per forward pass; batch_size / micro_batch_size passes are accumulated.
-        learning_rate: Peak learning rate; cosine to zero after a linear warm-up over a share `warmup` of the steps.
+        learning_rate: Peak learning rate, reached by a linear warm-up over a share `warmup` of the steps.
         weight_decay: Decoupled weight decay of the primary adapter.
         max_grad_norm: Gradient clip of each parameter group.
         rank: LoRA rank r.
@@ -78,6 +81,11 @@ class RunSpec:
         packing: Whether several examples share a training row.
         evaluation_batch_size: Rows at a time in evaluations, or None for what small models can have.
         data: Where local data lie, or None; `task_version` has the hash of the examples.
+        schedule: What the learning rate does after the warm-up, a name in `benchmarks.schedules`.
+        resolution: Side of pictures in pixels, or None for what the model was made for.
+        clip_model: What scores drawn pictures, or None; `judges` stands for its content in the key.
+        caption_model: What captions them for CLIP's text-to-text score, or None; likewise.
+        judges: Fingerprints of the two with a plus between, or None.
     """
 
     method: str
@@ -119,6 +127,11 @@ class RunSpec:
     packing: bool = False
     evaluation_batch_size: int | None = None
     data: str | None = None
+    schedule: str = "cosine"
+    resolution: int | None = None
+    clip_model: str | None = None
+    caption_model: str | None = None
+    judges: str | None = None
     software: str = f"bilora {version('bilora')}"
 
     def as_dict(self) -> dict[str, Any]:
@@ -132,7 +145,7 @@ class RunSpec:
 
     @property
     def key(self) -> str:
-        """Readable names, then 12 hex digits of the SHA-256 over everything but where model and data lie."""
+        """Readable names, then 12 hex digits of the SHA-256 over everything but where models and data lie."""
         content = self.as_dict()
         for name in _PLACES:
             del content[name]

@@ -26,6 +26,7 @@ from benchmarks.checkpoints import CheckpointCallback, Checkpoints, Resumed
 from benchmarks.dynamics import DynamicsCallback
 from benchmarks.progress import Update
 from benchmarks.recorder import Recorder, plain_gradient_seconds
+from benchmarks.schedules import SCHEDULES
 from benchmarks.spec import RunSpec
 from bilora import Method, SharpnessTrainer, create_method
 from bilora.graphed import GraphedBackward
@@ -231,7 +232,7 @@ def _arguments(spec: RunSpec, folder: Path) -> Any:
         per_device_train_batch_size=spec.micro_batch_size,
         gradient_accumulation_steps=spec.batch_size // spec.micro_batch_size,
         learning_rate=spec.learning_rate,
-        lr_scheduler_type="cosine",
+        lr_scheduler_type=SCHEDULES[spec.schedule],
         warmup_steps=spec.warmup,
         weight_decay=spec.weight_decay,
         max_grad_norm=spec.max_grad_norm,

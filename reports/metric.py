@@ -34,6 +34,9 @@ LOSSES = {
     "denoising": Loss(
         unit="v²", mean="Mean squared error of the predicted velocity, a denoising loss", axis="mean squared error"
     ),
+    "noise": Loss(
+        unit="e²", mean="Mean squared error of the predicted noise, a denoising loss", axis="mean squared error"
+    ),
 }
 
 

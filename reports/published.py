@@ -29,10 +29,18 @@ _FIELDS: dict[str, tuple[str, float]] = {
     "step-time": ("step_seconds", 1.0),
     "peak-memory": ("peak_memory_bytes", 1e9),
 }
+#: Metrics that CLIP gives -> the field of a run's row, and why it is not there.
+_CLIP: dict[str, tuple[str, str]] = {
+    "clip-i2t": ("I2T_score", "no CLIP model has scored the pictures of run {key}; one is given by --clip-model"),
+    "clip-t2t": (
+        "T2T_score",
+        "CLIP compares texts for it, and no model has captioned the pictures of run {key}; one is given by "
+        "--caption-model, beside --clip-model",
+    ),
+}
 #: Measurements that a comparison does not make -> where they come from.
 _ELSEWHERE = {
     "judge": "the answers are to be judged by a judge of one's own, which has not been done in this store",
-    "clip": "it needs a CLIP model, and none has scored these pictures",
     "robustness": "curves under worst-case perturbation are taken from the adapters afterwards, not in this store",
 }
 
@@ -197,6 +205,13 @@ def _measured(store: Store, entry: Record, method: str) -> tuple[Estimate | None
     if kind in _FIELDS:
         name, unit = _FIELDS[kind]
         return _mean(runs, lambda run: _scaled(number(run.row, name), unit), lambda run: run.why_missing(name))
+    if kind == "clip" and text(entry, "metric") in _CLIP:
+        name, missing = _CLIP[text(entry, "metric")]
+        return _mean(
+            runs,
+            lambda run: _scaled(number(run.row, name), 0.01),
+            lambda run: missing.format(key=run.key),
+        )
     if kind == "lm-eval":
         scored = harness_scores(store.folder, text(entry, "task"))
         return _mean(

@@ -77,6 +77,8 @@ class Run:
     pictures: NDArray[np.uint8] | None = None
     #: Micro-batch that was asked for and the smaller one that fitted into memory, or None where the first one did.
     reduced: tuple[int, int] | None = None
+    #: What the pictures show, in a word or two, where they are not those of the examples.
+    titles: tuple[str, ...] = ()
     #: How the adapters moved while they trained, where it was recorded.
     dynamics: Dynamics | None = None
     #: File name -> why it could not be used.
@@ -151,6 +153,7 @@ def load_run(folder: Path) -> Run:
         dynamics=_dynamics(folder / "dynamics.json", faults),
         reduced=_reduced(mapping(record, "micro_batch_size")),
         pictures=_pictures(folder / "pictures.npy", faults),
+        titles=_titles(folder / "drawn.json", faults),
         faults=faults,
     )
 
@@ -219,6 +222,16 @@ def _pictures(path: Path, faults: dict[str, str]) -> NDArray[np.uint8] | None:
         return None
     pictures: NDArray[np.uint8] = np.array(found)
     return pictures
+
+
+def _titles(path: Path, faults: dict[str, str]) -> tuple[str, ...]:
+    if not path.exists():
+        return ()
+    try:
+        return tuple(text(record, "title") for record in read_records(path))
+    except RunStoreError as fault:
+        faults[path.name] = str(fault)
+        return ()
 
 
 def _dynamics(path: Path, faults: dict[str, str]) -> Dynamics | None:

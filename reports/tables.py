@@ -13,6 +13,12 @@ from reports.sharpness import SharpnessRow
 from reports.store import task_slug
 from reports.style import method_label, space_label
 
+#: What parts of a score are that are no share of right answers.
+PART_DEFINITIONS = {
+    "I2T": "CLIP's cosine between a drawn picture and its prompt, times 100, mean over pictures.",
+    "T2T": "CLIP's cosine between a prompt and a caption of the picture that was drawn for it, times 100.",
+}
+
 
 def comparison_table(rows: tuple[ComparisonRow, ...], baseline: str) -> Table:
     """Lay out the comparison of methods on one task."""
@@ -22,7 +28,9 @@ def comparison_table(rows: tuple[ComparisonRow, ...], baseline: str) -> Table:
         Column(
             title=f"{part[:1].upper()}{part[1:]}",
             unit=metric.unit,
-            definition=f"Share of test answers that are right in this part of the score alone: {part}.",
+            definition=PART_DEFINITIONS.get(
+                part, f"Share of test answers that are right in this part of the score alone: {part}."
+            ),
         )
         for part in metric.parts
     )

@@ -29,30 +29,33 @@ class NoisyBatch:
 
     Args:
         seed: Of noise and steps.
-        shape: Of a clean picture.
+        steps: Steps of the noise schedule.
         skipped: Rows whose noise and steps have been used already.
     """
 
-    def __init__(self, seed: int, shape: Sequence[int], *, skipped: int = 0) -> None:
+    def __init__(self, seed: int, *, steps: int = STEPS, skipped: int = 0) -> None:
         self._generator = torch.Generator().manual_seed(seed)
-        self._shape = tuple(shape)
-        for _ in range(skipped):
-            self._draw()
+        self._steps = steps
+        self._skipped = skipped
 
-    def _draw(self) -> tuple[Tensor, Tensor]:
-        noise = torch.randn(self._shape, generator=self._generator)
-        return noise, torch.randint(0, STEPS, (), generator=self._generator)
+    def _draw(self, shape: Sequence[int]) -> tuple[Tensor, Tensor]:
+        noise = torch.randn(tuple(shape), generator=self._generator)
+        return noise, torch.randint(0, self._steps, (), generator=self._generator)
 
     def __call__(self, rows: Sequence[Row]) -> Batch:
         """Return a batch as `DenoisingUNet.forward` takes it."""
         # Row by row, so that micro-batches see what a whole batch would.
-        drawn = [self._draw() for _ in rows]
+        # Rows are equally large, so that the first one says what went before it.
+        for _ in range(self._skipped):
+            self._draw(rows[0]["clean"].shape)
+        self._skipped = 0
+        drawn = [self._draw(row["clean"].shape) for row in rows]
         return _batch(rows, torch.stack([noise for noise, _ in drawn]), torch.stack([step for _, step in drawn]))
 
 
-def evaluation_step(index: int, draw: int, *, rows: int, draws: int) -> int:
+def evaluation_step(index: int, draw: int, *, rows: int, draws: int, steps: int = STEPS) -> int:
     """Return the step at which a row meets one of its noises: all of them together are spread evenly."""
-    return int(STEPS * (draw + (index + 0.5) / rows) / draws)
+    return int(steps * (draw + (index + 0.5) / rows) / draws)
 
 
 def _batch(rows: Sequence[Row], noise: Tensor, steps: Tensor) -> Batch:
@@ -72,6 +75,8 @@ class TextToImage(Architecture):
     task_type = None
     loss = staticmethod(denoising_loss)
     loss_kind = "denoising"
+    #: Of the noise schedule.
+    steps = STEPS
 
     def __init__(self, config: Any, encode: PromptEncoder, *, draws: int = 4) -> None:
         self.target_modules = list(TARGET_MODULES)
@@ -87,7 +92,7 @@ class TextToImage(Architecture):
 
     def collator(self, *, seed: int, multiple: int = 1, skipped: int = 0) -> Collator:
         """See `Architecture.collator`: noise and steps are drawn; pictures are equally large."""
-        return NoisyBatch(seed, self._shape, skipped=skipped)
+        return NoisyBatch(seed, steps=self.steps, skipped=skipped)
 
     def batches(self, rows: Sequence[Row], *, size: int, once: bool = False) -> list[Batch]:
         """See `Architecture.batches`: every row with `draws` noises, or with one."""
@@ -97,7 +102,7 @@ class TextToImage(Architecture):
             for start in range(0, len(rows), size):
                 part = range(start, min(start + size, len(rows)))
                 noise = torch.stack([picture_noise(draws * index + draw, self._shape) for index in part])
-                steps = [evaluation_step(index, draw, rows=len(rows), draws=draws) for index in part]
+                steps = [evaluation_step(index, draw, rows=len(rows), draws=draws, steps=self.steps) for index in part]
                 found.append(_batch([rows[index] for index in part], noise, torch.tensor(steps)))
         return found
 

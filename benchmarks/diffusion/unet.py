@@ -18,20 +18,31 @@ from torch import Tensor, nn
 
 from benchmarks.diffusion.noise import noised, signal_shares, velocity
 
+#: What a network may predict, in diffusers' names: the noise e, or the velocity v, see `noise`.
+EPSILON, VELOCITY = "epsilon", "v_prediction"
 #: Where DreamBooth's LoRA goes, in diffusers' names: the attention's four projections.
 TARGET_MODULES = ["to_q", "to_k", "to_v", "to_out.0"]
 
 
 @dataclass
 class Denoised(BaseOutput):
-    """The loss of a batch (a mean over its rows), and what was predicted (rows, channels, side, side)."""
+    """The loss of a batch, a mean over its rows, with what was predicted and wanted (rows, channels, side, side)."""
 
     loss: Tensor | None = None
     prediction: Tensor | None = None
+    wanted: Tensor | None = None
 
 
 class DenoisingUNet(UNet2DConditionModel):
-    """A UNet whose forward pass takes clean pictures, noise and steps, and returns the loss."""
+    """A UNet whose forward pass takes clean pictures, noise and steps, and returns the loss.
+
+    Pictures, noise and loss are float32 at least whatever the type of the weights. As it is made it predicts velocities
+    under the schedule of `noise`; `use_schedule` gives it another one.
+    """
+
+    #: What it predicts.
+    predicts: str = VELOCITY
+    signal_shares: Tensor
 
     # diffusers reads the parent's signature through this: it is what a stored configuration may hold.
     @wraps(UNet2DConditionModel.__init__)  # type: ignore[misc]  # diffusers is untyped
@@ -39,10 +50,23 @@ class DenoisingUNet(UNet2DConditionModel):
         super().__init__(*args, **kwargs)
         self.register_buffer("signal_shares", signal_shares(), persistent=False)
 
+    def use_schedule(self, shares: Tensor, predicts: str) -> None:
+        """Noise pictures by other shares a_t, float32 (steps,), and predict noise or velocity.
+
+        Raises:
+            ValueError: If it is to predict anything else.
+        """
+        if predicts not in (EPSILON, VELOCITY):
+            raise ValueError(f"prediction_type {predicts!r}; expected {EPSILON} or {VELOCITY}")
+        self.signal_shares = shares.float().to(self.signal_shares.device)
+        self.predicts = predicts
+
     def forward(
         self, clean: Tensor, noise: Tensor, steps: Tensor, text: Tensor, pooled: Tensor, numbers: Tensor
     ) -> Denoised:
         """Return the loss 1/(b d) sum (v - v_t)^2 over the d values of each of b pictures, see `noise`.
+
+        A network that predicts noise has e in the place of v.
 
         Args:
             clean: Pictures in the network's own form (b, channels, side, side), values in [-1, 1].
@@ -54,18 +78,21 @@ class DenoisingUNet(UNet2DConditionModel):
         """
         noisy = noised(clean, noise, steps, self.signal_shares)
         predicted = self.predict(noisy, steps, text, pooled, numbers)
-        wanted = velocity(clean, noise, steps, self.signal_shares)
+        wanted = noise if self.predicts == EPSILON else velocity(clean, noise, steps, self.signal_shares)
         # Means of bfloat16 would be rounded; a float64 model keeps its type.
         wide = torch.promote_types(predicted.dtype, torch.float32)
-        return Denoised(loss=(predicted.to(wide) - wanted.to(wide)).square().mean(), prediction=predicted)
+        return Denoised(
+            loss=(predicted.to(wide) - wanted.to(wide)).square().mean(), prediction=predicted, wanted=wanted
+        )
 
     def predict(self, noisy: Tensor, steps: Tensor | int, text: Tensor, pooled: Tensor, numbers: Tensor) -> Tensor:
-        """Return the predicted v of noised pictures; arguments as in `forward`."""
+        """Return what is predicted of noised pictures, in the type of the weights; arguments as in `forward`."""
+        kind = self.conv_in.weight.dtype
         found: Tensor = super().forward(
-            noisy,
+            noisy.to(kind),
             steps,
-            encoder_hidden_states=text,
-            added_cond_kwargs={"text_embeds": pooled, "time_ids": numbers},
+            encoder_hidden_states=text.to(kind),
+            added_cond_kwargs={"text_embeds": pooled.to(kind), "time_ids": numbers},
             return_dict=False,
         )[0]
         return found

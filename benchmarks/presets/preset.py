@@ -16,8 +16,6 @@ from benchmarks.presets.training_data import TRAINING_DATA
 from benchmarks.settings import CompareSettings, read_setting
 from benchmarks.tasks import TASKS
 
-#: Settings that a preset may ask for and this version does not have: those of DreamBooth on SDXL.
-MISSING_SETTINGS = ("resolution", "schedule")
 #: What stands beside a published number: which measurement it is.
 MEASURED = ("score", "step-time", "peak-memory", "lm-eval", "judge", "clip", "robustness")
 #: Settings that differ from task to task or method to method inside one comparison.
@@ -66,14 +64,12 @@ class Part:
     Attributes:
         name: Its folder inside the output folder; empty where it is the only one.
         values: Settings that the preset gives.
-        real: Settings of `MISSING_SETTINGS`.
         cases: Settings of some tasks and methods.
         names: Label of a method -> its name in the published rows, where they differ.
     """
 
     name: str
     values: Mapping[str, Any]
-    real: Mapping[str, Any]
     cases: tuple[Case, ...]
     names: Mapping[str, str]
 
@@ -121,21 +117,18 @@ def _part(
 ) -> Part:
     known = [entry.name for entry in fields(CompareSettings)]
     values: dict[str, Any] = {}
-    real: dict[str, Any] = {}
     epochs: float | None = None
     for key, raw in settings.items():
         if key == "epochs":
             epochs = _epochs(raw, where)
         elif key in known:
             values[key] = read_setting(key, raw, origin=where)
-        elif key in MISSING_SETTINGS:
-            real[key] = raw
         else:
-            allowed = [*known, *MISSING_SETTINGS, "epochs"]
+            allowed = [*known, "epochs"]
             raise UsageError(f"--preset: unknown setting {key!r}{where}{nearest(str(key), allowed)}")
     if epochs is not None:
         cases = (Case(tasks=(), methods=(), values={}, epochs=epochs), *cases)
-    return Part(name=name, values=values, real=real, cases=cases, names=dict(names))
+    return Part(name=name, values=values, cases=cases, names=dict(names))
 
 
 def _case(entry: Mapping[str, Any], where: str) -> Case:

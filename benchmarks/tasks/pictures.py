@@ -23,8 +23,8 @@ _NO_TOKENS = "it chooses examples by the cross-entropy of their tokens, and a pi
 _REFUSED = {"rop": _NO_LOGITS, "lora-esam": _NO_TOKENS}
 
 
-class PictureTask(Task):
-    """A task that asks for pictures."""
+class DrawingTask(Task):
+    """A task that asks for pictures, however they are judged."""
 
     medium: ClassVar[Medium] = "picture"
     #: Steps of the sampler.
@@ -35,8 +35,12 @@ class PictureTask(Task):
     def refusal(self, *, method: str, variant: str, quantize: str | None) -> str | None:
         """See `Task.refusal`."""
         if quantize is not None:
-            return f"--quantize {quantize} is made for language models; a UNet is loaded in fp32"
+            return f"--quantize {quantize} is made for language models; a UNet keeps its own weights"
         return _REFUSED.get(method)
+
+
+class PictureTask(DrawingTask):
+    """A task that comes with its pictures and judges what is drawn by a rule of its own."""
 
     @abstractmethod
     def pictures(self, examples: Sequence[Example]) -> NDArray[np.uint8]:

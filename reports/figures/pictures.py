@@ -1,10 +1,12 @@
 """What each method drew for the same prompts from the same noise, one row a method, beside each other.
 
 The prompts are the first of the test split, so that the choice cannot flatter; a filled dot marks what was judged
-right. The runs are those of the smallest seed that all methods finished.
+right, where there is a right and a wrong. The runs are those of the smallest seed that all methods finished.
 """
 
 from __future__ import annotations
+
+from textwrap import fill
 
 from matplotlib.axes import Axes
 
@@ -15,6 +17,8 @@ from reports.style import method_label
 
 #: Prompts that are shown.
 SHOWN = 10
+# Letters of a line above a picture; pixels from which on a picture is larger than it is shown.
+_TITLE, _LARGE = 12, 128
 
 
 def draw_pictures(store: Store, task: str, name: str) -> Drawing | None:
@@ -29,8 +33,18 @@ def draw_pictures(store: Store, task: str, name: str) -> Drawing | None:
         for index, axes in enumerate(row):
             _draw(axes, run, index)
         row[0].set_ylabel(method_label(method), rotation=0, ha="right", va="center")
-    for index, axes in enumerate(grid[0]):
-        axes.set_title(first.examples[index].reference.split(",")[0], fontsize=7, loc="center")
+    titles = first.titles or tuple(example.reference.split(",")[0] for example in first.examples)
+    for title, axes in zip(titles, grid[0], strict=False):
+        axes.set_title(fill(title, _TITLE), fontsize=7, loc="center")
+    if first.titles:
+        return Drawing(
+            name=name,
+            title="Pictures",
+            caption=f"The first {count} prompts of the test, drawn with seed {first.seed} from equal noise in every "
+            "row; the thing asked for stands above.",
+            alt=f"Grid of pictures, one row a method: {', '.join(titles[:count])}.",
+            figure=figure,
+        )
     rights = (
         f"{method_label(method)} {sum(run.examples[index].score == 1.0 for index in range(count))}"
         for method, run in chosen.items()
@@ -48,7 +62,7 @@ def draw_pictures(store: Store, task: str, name: str) -> Drawing | None:
 def _chosen(store: Store, task: str) -> dict[str, Run]:
     """Return a run with pictures of every method that has any, all of one seed."""
     having = {
-        method: {run.seed: run for run in store.runs_of(task, method) if run.pictures is not None and run.examples}
+        method: {run.seed: run for run in store.runs_of(task, method) if run.pictures is not None and _named(run)}
         for method in store.methods_of(task)
     }
     having = {method: runs for method, runs in having.items() if runs}
@@ -56,12 +70,20 @@ def _chosen(store: Store, task: str) -> dict[str, Run]:
     return {method: runs[min(shared)] for method, runs in having.items()} if shared else {}
 
 
+def _named(run: Run) -> bool:
+    return bool(run.examples or run.titles)
+
+
 def _draw(axes: Axes, run: Run, index: int) -> None:
     assert run.pictures is not None
-    axes.imshow(run.pictures[index].transpose(1, 2, 0), interpolation="nearest")
+    picture = run.pictures[index].transpose(1, 2, 0)
+    # Large pictures are made smaller, small ones keep their pixels.
+    axes.imshow(picture, interpolation="nearest" if len(picture) < _LARGE else "antialiased")
     axes.set(xticks=[], yticks=[])
     axes.grid(visible=False)
     for spine in axes.spines.values():
         spine.set_visible(False)
+    if run.titles:
+        return
     right = run.examples[index].score == 1.0
     axes.set_xlabel("\N{BLACK CIRCLE}" if right else "\N{WHITE CIRCLE}", color=INK if right else MUTED, labelpad=0)

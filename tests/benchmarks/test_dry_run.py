@@ -62,13 +62,15 @@ def test_a_user_s_own_model_has_no_estimate_and_no_excuse(tmp_path: Path) -> Non
         plans("--model", "nowhere")
 
 
-def test_missing_models_and_tasks_are_part_of_the_plan() -> None:
-    plan = plans("--preset", "table3-sdxl-icons")[0]
-    assert any("dreambooth-3d-icons" in sentence for sentence in plan.missing)
+def test_missing_models_are_part_of_the_plan() -> None:
+    judge = ["--clip-model", "openai/clip-vit-large-patch14"]
+    plan = plans("--preset", "table3-sdxl-icons", *judge)[0]
+    assert any("clip-vit-large-patch14 of --clip-model" in sentence for sentence in plan.missing)
     assert any("stable-diffusion-xl" in sentence for sentence in plan.missing)
     assert plan.unknown
     assert plan.tokens == (128 * 128,)
     assert [entry.finished for entry in plan.runs] == [None] * 3
+    assert plans("--preset", "table3-sdxl-icons", "--resolution", "512")[0].tokens == (64 * 64,)
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ from benchmarks.settings import CompareSettings
 from tests.models import save_tiny_model, save_tiny_t5
 from tests.real_data import pairs, save_classifier, write_cola, write_lines
 from tests.tiny_pictures import save_tiny_text_to_image
+from tests.tiny_sdxl import save_clip, save_pictures, save_sdxl
 
 SETTINGS = CompareSettings(device="cpu", methods=("lora",))
 
@@ -125,3 +126,52 @@ def test_other_data_under_the_same_name_make_another_run(places: dict[str, Any])
     assert plan_runs(replace(chosen, data=other))[0][0].key != before.key
     same = write_cola(places["cola"].parent / "same")
     assert plan_runs(replace(chosen, data=same))[0][0].key == before.key
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (
+            {"resolution": 17},
+            "--resolution: found 17; the autoencoder of .* makes one latent of 2 pixels, .* such as 16",
+        ),
+        ({"max_length": 64}, "--max-length: is for language models, and .* is a text-to-image model"),
+        ({"attention": "eager"}, "--attention: is for language models"),
+        ({"caption_model": "blip"}, "--caption-model: captions are compared by CLIP; add --clip-model"),
+        ({"target_modules": ("to_qq",)}, "'to_qq' is no linear layer of sdxl, did you mean 'to_q'"),
+        ({"quantize": "nf4"}, "--quantize nf4 is made for language models"),
+        ({"tasks": ("pocket-icons",)}, "pocket-icons draws its pictures for pocket-sdxl, and .* is an SDXL"),
+        ({"tasks": ("pocket-math",), "data": None}, "answers with a picture, and pocket-math asks for a text"),
+        ({"model": "pocket-sdxl"}, "pocket-sdxl has no autoencoder, .* name an SDXL model, such as stabilityai"),
+        ({"model": "pocket-llama"}, "pocket-llama answers with a text, .* name one such as stabilityai"),
+        ({"model": None}, "--model: dreambooth-3d-icons has no base that ships; .* such as stabilityai/stable-diff"),
+    ],
+)
+def test_what_does_not_fit_an_sdxl_is_said_before_anything_is_loaded(
+    tmp_path: Path, changes: dict[str, Any], message: str
+) -> None:
+    data = save_pictures(tmp_path / "pictures")
+    given = {"model": str(save_sdxl(tmp_path / "sdxl")), "tasks": ("dreambooth-3d-icons",), "data": data}
+    plan_runs(replace(SETTINGS, **given, dtype="bfloat16", gradient_checkpointing=True))
+    if "tasks" in changes:
+        given["data"] = None
+    with pytest.raises(UsageError, match=message) as error:
+        plan_runs(replace(SETTINGS, **{**given, **changes}))
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("name", ["resolution", "clip_model"])
+def test_settings_of_an_sdxl_are_refused_elsewhere(name: str, tmp_path: Path) -> None:
+    values = {"resolution": 64, "clip_model": str(save_clip(tmp_path))}
+    flag = "--" + name.replace("_", "-")
+    for task in ("pocket-math", "pocket-icons"):
+        with pytest.raises(UsageError, match=f"{flag}: is for SDXL models, and pocket-.* is none"):
+            plan_runs(replace(SETTINGS, tasks=(task,), **{name: values[name]}))
+
+
+def test_a_broken_picture_is_found_before_anything_is_loaded(tmp_path: Path) -> None:
+    data = save_pictures(tmp_path / "pictures")
+    (data / "03.png").write_bytes(b"junk")
+    given = {"model": str(save_sdxl(tmp_path / "sdxl")), "tasks": ("dreambooth-3d-icons",), "data": data}
+    with pytest.raises(UsageError, match=r"03\.png cannot be read as a picture"):
+        plan_runs(replace(SETTINGS, **given))

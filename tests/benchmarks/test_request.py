@@ -8,7 +8,7 @@ from benchmarks.errors import UsageError
 from benchmarks.plan import plan_runs
 from benchmarks.presets import canonical_names
 from benchmarks.presets.preset import Case
-from benchmarks.request import Comparison, check_supported, read_request
+from benchmarks.request import Comparison, read_request
 from benchmarks.settings import CompareSettings
 from tests.real_data import write_lines
 
@@ -114,15 +114,6 @@ def test_every_preset_is_read_with_all_its_names_and_options(name: str) -> None:
         assert len(choices) == len(comparison.settings.methods)
         for task in comparison.settings.tasks:
             assert all((comparison.settings_of(task, m).steps or 0) > 0 for m in comparison.settings.methods)
-
-
-def test_what_this_version_has_not_is_refused_when_it_is_to_be_run() -> None:
-    request = read_request(["--preset", "table3-sdxl-icons"])
-    wanted = [name for comparison in request.comparisons if comparison.part for name in comparison.part.real]
-    assert wanted
-    with pytest.raises(UsageError, match=r"table3-sdxl-icons asks for what .* does not have: .*schedule constant"):
-        check_supported(request)
-    check_supported(read_request([]))
 
 
 def test_a_full_local_copy_is_trained_on_for_as_many_steps_as_the_hub_s(tmp_path: Path) -> None:

@@ -37,6 +37,9 @@ SPEC = RunSpec(
 )
 
 
+PLACES = ("model", "data", "clip_model", "caption_model")
+
+
 def changed(value: Any) -> Any:
     if isinstance(value, str):
         return value + "x"
@@ -45,21 +48,21 @@ def changed(value: Any) -> Any:
     return 7 if value is None else value + 1
 
 
-@pytest.mark.parametrize("name", [f.name for f in fields(RunSpec) if f.name not in ("model", "data")])
+@pytest.mark.parametrize("name", [f.name for f in fields(RunSpec) if f.name not in PLACES])
 def test_every_field_changes_the_key(name: str) -> None:
     assert replace(SPEC, **{name: changed(getattr(SPEC, name))}).key != SPEC.key
 
 
-def test_the_place_of_model_and_data_and_the_order_of_options_do_not() -> None:
-    assert replace(SPEC, model="/elsewhere/pocket-llama", data="/elsewhere").key == SPEC.key
+def test_the_places_of_models_and_data_and_the_order_of_options_do_not() -> None:
+    assert replace(SPEC, **dict.fromkeys(PLACES, "/elsewhere/pocket-llama")).key == SPEC.key
     assert replace(SPEC, options={"clip": "global", "rho": 0.05}).key == SPEC.key
 
 
 def test_keys_from_before_there_were_later_fields_are_kept() -> None:
     later = ("cuda_graphs", "dynamics", "scored", "revision", "dtype", "attention", "gradient_checkpointing")
     later += ("trust_remote_code", "device_map", "target_modules", "chat_template", "max_length", "packing")
-    later += ("evaluation_batch_size",)
-    content = {name: value for name, value in SPEC.as_dict().items() if name not in ("model", "data", *later)}
+    later += ("evaluation_batch_size", "schedule", "resolution", "judges")
+    content = {name: value for name, value in SPEC.as_dict().items() if name not in (*PLACES, *later)}
     digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
     assert SPEC.key.endswith(digest[:12])
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -83,3 +84,17 @@ def test_a_batch_is_not_made_larger_by_gpus_that_are_there(tmp_path: Path, monke
     monkeypatch.setattr(training, "TrainingArguments", partial(OnTwoGPUs, _n_gpu=2))
     found = training._arguments(replace(RUN, micro_batch_size=2), tmp_path)
     assert (found.n_gpu, found.per_device_train_batch_size * found.gradient_accumulation_steps) == (1, 4)
+
+
+@pytest.mark.parametrize("schedule", ["cosine", "constant", "linear"])
+def test_the_learning_rate_follows_its_schedule_after_the_warm_up(schedule: str, tmp_path: Path) -> None:
+    model, data = save_tiny_t5(tmp_path / "model"), write_cola(tmp_path / "cola")
+    spec = replace(RUN, task="glue-cola", data=str(data), steps=8, warmup=0.25, learning_rate=0.5, schedule=schedule)
+    history = trained(spec, model, tmp_path / "run").history
+    rates = [record["learning_rate"] for record in history if "learning_rate" in record]
+    # Two steps of warm-up, then what is left of six.
+    left = [1 - step / 6 for step in range(7)]
+    after = {"cosine": [(1 - math.cos(math.pi * x)) / 2 for x in left], "constant": [1.0] * 7, "linear": left}
+    wanted = [0.0, 0.25, *(0.5 * share for share in after[schedule])]
+    assert rates == pytest.approx(wanted[: len(rates)], abs=1e-9)
+    assert len(rates) == 8

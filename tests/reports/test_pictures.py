@@ -82,3 +82,19 @@ def test_the_page_shows_the_grid(drawn: Path, tmp_path: Path) -> None:
     render(drawn, tmp_path / "report")
     assert 'id="pictures-pocket-icons"' in (tmp_path / "report" / "index.html").read_text()
     assert (tmp_path / "report" / "figures" / "pictures-pocket-icons.png").is_file()
+
+
+def test_pictures_of_their_own_have_titles_and_no_verdicts(drawn: Path) -> None:
+    titles = ["fluffy rabbit", "curly cloud"] * 6
+    for run in (drawn / "runs").iterdir():
+        (run / "drawn.json").write_text(json.dumps([{"title": title, "prompt": f"a {title}"} for title in titles]))
+        np.save(run / "pictures.npy", np.stack([np.full((3, 256, 256), index, dtype=np.uint8) for index in range(12)]))
+    drawing = draw_pictures(load_store(drawn), TASK, "pictures")
+    assert drawing is not None
+    panels = drawing.figure.axes
+    assert len(panels) == 3 * SHOWN
+    assert [axes.get_title() for axes in panels[:3]] == ["fluffy rabbit", "curly cloud", "fluffy rabbit"]
+    assert {axes.get_xlabel() for axes in panels} == {""}
+    assert "udged right" not in drawing.caption + drawing.alt
+    next((drawn / "runs").glob("bilora*/drawn.json")).write_text("junk")
+    assert any("drawn.json" in str(problem) for problem in load_store(drawn).problems)

@@ -162,3 +162,22 @@ def test_the_report_shows_both_and_their_difference(make_store: MakeStore) -> No
 
 def test_without_a_preset_there_is_no_such_table(one_seed: Path) -> None:
     assert build_published(load_store(one_seed), "pocket-math") == ()
+
+
+def test_clip_s_scores_stand_beside_the_published_ones_or_say_which_model_was_missing(make_store: MakeStore) -> None:
+    icons = {"table": "3", "model": "SDXL", "task": "3d-icons", "run": "glue-cola", "measured": "clip"}
+    folder = with_preset(
+        make_store(tasks=("glue-cola",)), icons | {"metric": "clip-i2t"}, icons | {"metric": "clip-t2t"}
+    )
+    for path in folder.glob("runs/lora-glue-cola-s0/run.json"):
+        record = json.loads(path.read_text())
+        record["row"] |= {"score_parts": "I2T", "I2T_score": 0.3}
+        path.write_text(json.dumps(record))
+    pairs = {(p.metric, p.method): p for p in build_published(load_store(folder), "glue-cola")}
+    own = pairs["clip-i2t", "lora"]
+    assert own.measured is not None
+    assert own.measured.mean == pytest.approx(30.0)
+    assert own.difference == pytest.approx(30.0 - 32.43)
+    assert "--caption-model" in pairs["clip-t2t", "lora"].reasons["measured"]
+    assert "--clip-model" in pairs["clip-i2t", "bilora"].reasons["measured"]
+    assert pairs["clip-i2t", "lora-sam"].reasons["published"] == "the paper prints no number for this method here"

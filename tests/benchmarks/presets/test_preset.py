@@ -13,11 +13,13 @@ ROWS = {"table": "A2", "model": "T5-base", "task": "cola", "run": "glue-cola", "
 def test_parts_stand_on_the_settings_of_all() -> None:
     parts = {"a": {"settings": {"rank": 4}, "names": {"bilora": "bilora(r=4)"}}, "b": {}}
     preset = make_preset(
-        "p", {"settings": {"rank": 8, "score": ["gsm8k"], "resolution": 1024, "epochs": 3}, "parts": parts}
+        "p", {"settings": {"rank": 8, "score": ["gsm8k"], "schedule": "constant", "epochs": 3}, "parts": parts}
     )
-    assert [(part.name, part.values["rank"], part.values["score"], dict(part.real)) for part in preset.parts] == [
-        ("a", 4, ("gsm8k",), {"resolution": 1024}),
-        ("b", 8, ("gsm8k",), {"resolution": 1024}),
+    assert [
+        (part.name, part.values["rank"], part.values["score"], part.values["schedule"]) for part in preset.parts
+    ] == [
+        ("a", 4, ("gsm8k",), "constant"),
+        ("b", 8, ("gsm8k",), "constant"),
     ]
     assert preset.parts[0].names == {"bilora": "bilora(r=4)"}
     assert [case.epochs for case in preset.parts[1].cases] == [3]
