@@ -10,6 +10,7 @@ from analysis import FlatnessSettings, SpaceError, measure_flatness, parameter_s
 from benchmarks.architecture import Architecture, Row
 from benchmarks.progress import Update
 from benchmarks.spec import RunSpec
+from benchmarks.widening import widen
 
 # Examples at a time while measuring curvature: the graph of a gradient is kept, so this bounds the memory.
 MEASUREMENT_BATCH = 16
@@ -27,6 +28,7 @@ def measure(
     assert spec.measurement is not None
     count = min(int(spec.measurement["examples"]), len(train_rows))
     settings = FlatnessSettings(**spec.measurement["flatness"])
+    widen(model)
     available, missing = _spaces(model, settings.spaces)
     settings = replace(settings, spaces=available)
     size = min(MEASUREMENT_BATCH, spec.evaluation_batch_size or MEASUREMENT_BATCH)
