@@ -35,7 +35,7 @@ def read_adapter(folder: Path) -> dict[str, Factors]:
         raise SettingsError(f"{folder} is not a plain LoRA adapter ({kind}); its change is not s B A with one alpha")
     alpha = config.get("lora_alpha")
     if isinstance(alpha, bool) or not isinstance(alpha, int | float) or not math.isfinite(alpha):
-        raise SettingsError(f"{folder / CONFIG} has lora_alpha {str(alpha)[:40]}; expected a number")
+        raise SettingsError(f"{folder / CONFIG} has lora_alpha {repr(alpha)[:40]}; expected a number")
     tensors = load_file(folder / WEIGHTS)
     factors = {}
     for key in sorted(tensors):

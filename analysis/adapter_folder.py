@@ -60,7 +60,7 @@ def check_adapter_folder(folder: Path, *, flag: str = "--adapter") -> AdapterFol
     kind = config.get("peft_type")
     if not isinstance(kind, str) or kind not in _KINDS:
         raise AnalysisError(
-            f"{flag}: {folder} is an adapter of type {str(kind)[:40]!r}; expected one whose weights are all in its "
+            f"{flag}: {folder} is an adapter of type {repr(kind)[:40]}; expected one whose weights are all in its "
             f"folder: {', '.join(sorted(_KINDS))}"
         )
     for key, what in _REFUSED.items():
@@ -80,5 +80,5 @@ def _check_rank(folder: Path, config: Mapping[str, Any], shapes: Shapes, *, flag
     for rank in ranks:
         if isinstance(rank, bool) or not isinstance(rank, int) or not 0 < rank <= largest:
             raise AnalysisError(
-                f"{flag}: {folder / CONFIG} says rank {str(rank)[:40]}; its weights have room for {largest}"
+                f"{flag}: {folder / CONFIG} says rank {repr(rank)[:40]}; its weights have room for {largest}"
             )

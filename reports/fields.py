@@ -31,7 +31,10 @@ def read_json(path: Path) -> Any:
         size = path.stat().st_size
         if size > LARGEST_FILE:
             raise RunStoreError(f"{path.name} has {size} bytes, expected at most {LARGEST_FILE}")
-        return json.loads(path.read_text(encoding="utf-8"))
+        content = path.read_text(encoding="utf-8")
+        found = json.loads(content)
+        # JSON can escape halves of surrogate pairs, which are no characters and can be written nowhere.
+        return _whole(found) if "\\ud" in content.lower() else found
     except FileNotFoundError:
         raise RunStoreError(f"{path.name} is missing") from None
     except (OSError, UnicodeDecodeError) as fault:
@@ -44,6 +47,17 @@ def read_json(path: Path) -> Any:
         raise
     except ValueError as fault:  # of a number with thousands of digits
         raise RunStoreError(f"{path.name} cannot be read: {fault}") from None
+
+
+def _whole(content: Any) -> Any:
+    """Return a JSON tree in whose texts half surrogate pairs are replacement characters."""
+    if isinstance(content, str):
+        return content.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    if isinstance(content, list):
+        return [_whole(entry) for entry in content]
+    if isinstance(content, dict):
+        return {_whole(key): _whole(value) for key, value in content.items()}
+    return content
 
 
 def read_record(path: Path) -> Record:

@@ -86,7 +86,7 @@ def read_measurement(path: Path) -> Measurement:
             raise RunStoreError(f"{path.name}: space {name!r} is not an object")
         try:
             spaces[name] = _space(space)
-        except (TypeError, ValueError) as fault:
+        except (TypeError, ValueError, OverflowError) as fault:
             raise RunStoreError(f"{path.name}: space {name!r} is malformed: {fault}") from None
     return Measurement(loss=number(content, "loss"), settings=mapping(content, "settings"), spaces=spaces)
 

@@ -52,7 +52,8 @@ class Failure:
 
     def __str__(self) -> str:
         """Return the reason as one line."""
-        return f"failed in {self.stage}: {self.message}" if self.stage else self.message
+        message = self.message or "no reason was recorded"
+        return f"failed in {self.stage}: {message}" if self.stage else message
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -214,7 +215,7 @@ def _pictures(path: Path, faults: dict[str, str]) -> NDArray[np.uint8] | None:
         # Mapped, not read: a header may claim more than any memory holds, a file cannot be larger than it is. And only
         # an array, where `np.load` would open an archive as well.
         found = np.lib.format.open_memmap(path, mode="r")
-    except (OSError, ValueError, EOFError, OverflowError, SyntaxError) as fault:
+    except Exception as fault:  # NumPy reads the header with Python's own tokenizer and parser, which fail in many ways
         faults[path.name] = f"{path.name} cannot be read: {' '.join(str(fault).split())[:200]}"
         return None
     if found.dtype != np.uint8 or found.ndim != 4 or found.shape[1] != 3:

@@ -135,7 +135,10 @@ def load_store(folder: Path) -> Store:
         command=text(comparison, "command"),
         created=text(comparison, "created"),
         methods=_names(comparison, "methods", (plan.method for plan in planned)),
-        tasks=_names(comparison, "tasks", (plan.task for plan in planned)),
+        # A task of which no run was planned has nothing to show.
+        tasks=tuple(
+            n for n in _names(comparison, "tasks", (p.task for p in planned)) if any(p.task == n for p in planned)
+        ),
         seeds=tuple(sorted({plan.seed for plan in planned})),
         baseline=text(comparison, "baseline"),
         conventions={name: str(value) for name, value in mapping(comparison, "conventions").items()},

@@ -26,8 +26,10 @@ def write_tables(tables: Iterable[Table], folder: Path) -> list[Path]:
             written.append(folder / f"{table.name}.{suffix}")
             written[-1].write_text(content, encoding="utf-8", newline="\n")
         if not table.name.startswith(_OWN_RECORDS):
-            written.append(folder / f"{table.name}.csv")
-            write_csv(written[-1], table_records(table))
+            records = table_records(table)
+            if records:  # none where the table has holes alone
+                written.append(folder / f"{table.name}.csv")
+                write_csv(written[-1], records)
     return written
 
 

@@ -11,6 +11,7 @@ import pickle
 import random
 import shutil
 from collections.abc import Callable
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,9 @@ _TEXTS: tuple[bytes, ...] = (
     *(b"", b"{", b"[" * 100_000, b'{"a":' * 50_000, b"null", b"[]", b"NaN", b"1" * 5000, b'"' + b"a" * 100_000),
     *(b"\xff\xfe", b"\x00" * 64, b"\xef\xbb\xbf{}", b"PK\x03\x04" + b"\x00" * 60, b"\x1f\x8b\x08" + b"\x00" * 30),
 )
+
+# Beyond this a file is one that has been damaged before, by making it large.
+_SMALL = 2**22
 
 
 class _Bomb:
@@ -51,13 +55,13 @@ def damaged_tree(tree: Any, draw: random.Random, *, times: int) -> Any:
         holder, key = draw.choice(places)
         action = draw.random()
         if action < 0.7:
-            holder[key] = draw.choice(_VALUES)
+            holder[key] = deepcopy(draw.choice(_VALUES))
         elif action < 0.85:
             del holder[key]
         elif isinstance(holder, dict):
-            holder[draw.choice((SCRIPT, "", "unknown", "x" * 500))] = holder[key]
+            holder[draw.choice((SCRIPT, "", "unknown", "x" * 500))] = deepcopy(holder[key])
         else:
-            holder.append(holder[key])
+            holder.append(deepcopy(holder[key]))
     return copy
 
 
@@ -92,7 +96,7 @@ def damaged_bytes(content: bytes, draw: random.Random) -> bytes:
 def damaged_file(path: Path, draw: random.Random, *, outside: Path) -> None:
     """Damage what lies at a path: its bytes, or put a folder, a link or a file full of nothing in its place."""
     action = draw.random()
-    if action < 0.7 and path.is_file():
+    if action < 0.7 and is_small_file(path):
         path.write_bytes(damaged_bytes(path.read_bytes(), draw))
         return
     if path.is_dir():
@@ -108,6 +112,14 @@ def damaged_file(path: Path, draw: random.Random, *, outside: Path) -> None:
     elif action < 0.95:
         with path.open("wb") as file:
             file.truncate(2**36)  # 64 GiB that take no room
+
+
+def is_small_file(path: Path) -> bool:
+    """Whether a file is there that can be read whole, which one that leads elsewhere or was made large cannot."""
+    try:
+        return path.is_file() and path.stat().st_size < _SMALL
+    except OSError:
+        return False
 
 
 def json_text(tree: Any) -> str:

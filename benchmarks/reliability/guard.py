@@ -49,7 +49,9 @@ class _Watch:
             if event in _REACHES:
                 self.found.append(f"{event} {str(arguments)[:200]}")
             elif event in _WRITES:
-                self._check(event, [a for a in arguments[:2] if isinstance(a, str | bytes | os.PathLike)])
+                # What a link leads to is not changed by making it.
+                changed = arguments[1:2] if event in ("os.symlink", "os.link") else arguments[:2]
+                self._check(event, [path for path in changed if isinstance(path, str | bytes | os.PathLike)])
             elif event == "open" and _is_written(arguments):
                 self._check(event, [arguments[0]])
         finally:
@@ -58,7 +60,7 @@ class _Watch:
     def _check(self, event: str, paths: list[Any]) -> None:
         for path in paths:
             if isinstance(path, int):
-                continue
+                continue  # an open file, which was looked at when it was opened
             # The folder's links are followed, the last name is what is changed.
             full = os.path.abspath(os.fsdecode(path))
             real = os.path.join(os.path.realpath(os.path.dirname(full)), os.path.basename(full))

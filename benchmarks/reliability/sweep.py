@@ -37,8 +37,8 @@ class Sweep:
 
     out: Path
     methods: str = "lora,lora-sam,bilora"
-    seeds: int = 2
-    steps: int = 12
+    seeds: int = 1
+    steps: int = 10
     model: str = "pocket-llama"
 
     @property

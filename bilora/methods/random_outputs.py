@@ -116,6 +116,16 @@ class Rop(SeededMethod):
         """The largest noise drawn so far."""
         return self._most_bytes
 
+    def state_dict(self) -> dict[str, Tensor]:
+        """See `Method.state_dict`; what was the most so far is so in a resumed run too."""
+        return super().state_dict() | {"most_bytes": torch.tensor(self._most_bytes)}
+
+    def load_state_dict(self, state: dict[str, Tensor]) -> None:
+        """See `Method.load_state_dict`."""
+        super().load_state_dict(state)
+        # Checkpoints from before this was kept do without.
+        self._most_bytes = int(state.get("most_bytes", 0))
+
 
 def logits_module(model: nn.Module, name: str | None = None) -> nn.Module:
     """Return the module whose output are the logits.

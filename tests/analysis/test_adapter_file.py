@@ -5,7 +5,7 @@ import json
 import pytest
 import torch
 
-from analysis import SettingsError
+from analysis import AnalysisError, SettingsError
 from analysis.adapter_file import read_adapter
 from analysis.low_rank import dense
 from analysis.spaces import adapted_layers
@@ -23,7 +23,7 @@ def test_factors_are_those_of_the_model_that_was_saved(tiny_lora, tmp_path, conf
 
 
 def test_what_is_no_plain_adapter_is_refused(tiny_lora, tmp_path) -> None:
-    with pytest.raises(SettingsError, match=r"has no adapter_config.json"):
+    with pytest.raises(AnalysisError, match=r"holds no adapter_config.json"):
         read_adapter(tmp_path)
     tiny_lora().save_pretrained(tmp_path)
     path = tmp_path / "adapter_config.json"

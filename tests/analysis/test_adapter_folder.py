@@ -35,7 +35,7 @@ def test_a_good_folder_says_what_it_holds(folder: Path) -> None:
     [
         ({"peft_type": "XLORA"}, "adapter of type 'XLORA'; expected one whose weights are all in its folder"),
         ({"peft_type": "PROMPT_TUNING"}, "adapter of type 'PROMPT_TUNING'"),
-        ({"peft_type": None}, "adapter of type 'None'"),
+        ({"peft_type": None}, "adapter of type None"),
         ({"peft_type": ["LORA"]}, "adapter of type"),
         ({"megatron_config": {"a": 1}, "megatron_core": "os"}, "imports the Python module that it names"),
         ({"layer_replication": [[0, 10**9]]}, "copies layers of the base"),

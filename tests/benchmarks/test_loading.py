@@ -113,9 +113,7 @@ def test_pickles_are_refused_with_the_reason(tmp_path: Path) -> None:
     folder = save_tiny_model(tmp_path)
     (folder / "model.safetensors").unlink()
     torch.save({}, folder / "pytorch_model.bin")
-    with pytest.raises(
-        UsageError, match=r"pytorch_model.bin holds its weights as a pickle, which can run any code when it is read"
-    ):
+    with pytest.raises(UsageError, match=r"pytorch_model.bin .* as a pickle, which can run any code when it is read"):
         locate_model(str(folder))
 
 

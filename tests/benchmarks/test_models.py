@@ -54,7 +54,7 @@ def test_unknown_names_and_broken_files(tmp_path: Path) -> None:
         locate_model("x" * 300)
     folder = save_tiny_model(tmp_path / "broken")
     (folder / "model.safetensors").write_text("junk")
-    with pytest.raises(UsageError, match=r"--model: .* cannot be read: .*header"):
+    with pytest.raises(UsageError, match=r"--model: .*model.safetensors is no safetensors file: .*header"):
         locate_model(str(folder))
     folder = save_tiny_model(tmp_path / "m")
     (folder / "config.json").write_text('{"model_type": "vit"}')

@@ -168,7 +168,10 @@ def test_a_model_folder_alone(files: dict[str, Path], tmp_path: Path) -> None:
     ("change", "message"),
     [
         ({"--model": "nowhere"}, "--model: nowhere cannot be loaded"),
-        ({"--adapter": "nowhere"}, "--adapter: nowhere holds no adapter_model.safetensors"),
+        (
+            {"--adapter": "nowhere"},
+            "--adapter: nowhere is not a folder; expected one that PEFT's save_pretrained wrote",
+        ),
         ({"--data": "nowhere.jsonl"}, "--data: nowhere.jsonl cannot be read"),
         ({"--spaces": "layer:nothing"}, "nothing"),
         ({"--device": "cuda"}, "--device: cuda was asked for"),

@@ -77,7 +77,9 @@ def test_pickled_weights_are_refused_without_being_read(place: Path, tmp_path: P
     shutil.copytree(place / "own", folder)
     (folder / "adapter_model.safetensors").unlink()
     (folder / "adapter_model.bin").write_bytes(b"not even a pickle")
-    with pytest.raises(UsageError, match=r"adapter_model.bin holds pickled weights, which can run code .* safetensors"):
+    with pytest.raises(
+        UsageError, match=r"adapter_model.bin holds its weights as a pickle, which can run any code .* safetensors"
+    ):
         check_adapter(folder)
 
 
@@ -99,10 +101,13 @@ def test_what_is_no_adapter_is_refused(place: Path, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"holds a whole model; score it with --base --model"):
         check_adapter(place / "base")
     (tmp_path / "adapter_config.json").write_text("{}")
+    with pytest.raises(UsageError, match="is an adapter of type None"):
+        check_adapter(tmp_path)
+    (tmp_path / "adapter_config.json").write_text('{"peft_type": "LORA", "r": 2}')
     with pytest.raises(UsageError, match=r"holds no adapter_model.safetensors"):
         check_adapter(tmp_path)
     (tmp_path / "adapter_model.safetensors").write_bytes(b"x" * 100)
-    with pytest.raises(UsageError, match="cannot be read"):
+    with pytest.raises(UsageError, match="is no safetensors file"):
         check_adapter(tmp_path)
     shutil.copy(place / "own" / "adapter_model.safetensors", tmp_path)
     with pytest.raises(UsageError, match="names no base model"):

@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from benchmarks.errors import UsageError
-from benchmarks.presets.reading import LARGEST_FILE, joined, read_preset_file
+from benchmarks.presets.reading import joined, read_preset_file
+from benchmarks.safe_yaml import LARGEST
 
 
 def write(folder: Path, name: str, text: str) -> Path:
@@ -38,7 +39,7 @@ def test_joining_changes_neither_side() -> None:
         ("based_on: ../own", "expected the name of a file beside it"),
         ("based_on: absent", "absent.yaml cannot be read"),
         ("settings: !!python/object/apply:os.getcwd []", "is not valid YAML"),
-        ("# " + "x" * LARGEST_FILE, f"expected at most {LARGEST_FILE}"),
+        ("# " + "x" * LARGEST, f"it has more than {LARGEST} bytes"),
     ],
 )
 def test_bad_files_are_refused_in_one_line(tmp_path: Path, text: str, message: str) -> None:

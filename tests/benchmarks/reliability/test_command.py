@@ -1,0 +1,39 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from benchmarks.reliability.__main__ import main
+
+
+def test_a_section_is_written_and_the_others_stay(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    record = tmp_path / "reliability.json"
+    record.write_text('{"kills": {"kills": 30}}')
+    assert main(["--record", str(record), "--seed", "3", "fuzz", "--inputs", "40", "--kinds", "published"]) == 0
+    assert "fuzz: as promised" in capsys.readouterr().out
+    found = json.loads(record.read_text())
+    assert found["kills"] == {"kills": 30}
+    assert (found["fuzz"]["answered"], found["fuzz"]["inputs"], found["fuzz"]["seed"]) == (40, 40, 3)
+    assert found["fuzz"]["environment"]["python"]
+    assert found["fuzz"]["command"].startswith("python -m benchmarks.reliability --record")
+
+
+def test_bad_counts_are_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["fuzz", "--inputs", "0"])
+    assert "expected a whole number of at least 1" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_the_overhead_of_a_short_run_is_timed(tmp_path: Path) -> None:
+    record = tmp_path / "reliability.json"
+    main(["--record", str(record), "overhead", "--steps", "20"])  # so short a run says nothing of the share
+    found = json.loads(record.read_text())["overhead"]
+    assert 0 < found["store_and_lock_seconds"] < found["run_seconds"]
+    assert 0 < found["progress_seconds"] < found["run_seconds"]
+    assert 0 < found["checkpoint_seconds"] < found["run_seconds"]
+    assert found["checkpoints_timed"] == 20
+    total = found["store_and_lock_seconds"] + found["progress_seconds"]
+    assert found["share_of_the_run"] == pytest.approx(total / found["run_seconds"], rel=0.05, abs=1e-5)
