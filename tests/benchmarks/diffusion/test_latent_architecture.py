@@ -16,34 +16,24 @@ from benchmarks.spec import RunSpec
 from benchmarks.tasks import create_task
 from benchmarks.tasks.dreambooth import DreamBooth
 from benchmarks.training import TrainedRun, train
+from tests.benchmarks.test_spec import SPEC as ANY
 from tests.tiny_sdxl import SIDE, save_captioner, save_clip, save_pictures, save_sdxl, tiny_sdxl
 
 CPU = torch.device("cpu")
-SPEC = RunSpec(
+SPEC = replace(
+    ANY,
     method="lora",
-    variant="lora",
-    quantize=None,
     options={},
     task="dreambooth-3d-icons",
-    task_version="1",
-    model="sdxl",
-    model_fingerprint="0",
-    seed=0,
     steps=2,
     batch_size=2,
     micro_batch_size=1,
     learning_rate=1e-2,
     warmup=0.0,
-    weight_decay=0.0,
-    max_grad_norm=1.0,
     rank=2,
-    alpha=4.0,
-    dropout=0.0,
     evaluations=0,
     evaluation_examples=2,
-    test_examples=None,
     measurement=None,
-    device="cpu",
     schedule="constant",
     target_modules="to_q,to_k,to_v,to_out.0",
     evaluation_batch_size=2,
