@@ -104,7 +104,7 @@ def _changed(settings: CompareSettings, names: Sequence[str]) -> list[str]:
 
 
 def _check_pictures(settings: CompareSettings, model: str, folder: Path) -> None:
-    """Refuse a resolution that the autoencoder cannot have, types that the UNet cannot, and a captioner on its own."""
+    """Refuse a resolution that the autoencoder cannot have, a type that is left open, and a captioner on its own."""
     pixels = pixels_of_a_latent(folder)
     side = settings.resolution
     if side is not None and side % pixels:
@@ -112,6 +112,11 @@ def _check_pictures(settings: CompareSettings, model: str, folder: Path) -> None
         raise UsageError(
             f"--resolution: found {side}; the autoencoder of {model} makes one latent of {pixels} pixels, so that it "
             f"must be a multiple of {pixels}, such as {near}"
+        )
+    if settings.dtype == "auto":
+        raise UsageError(
+            "--dtype: auto takes the type that a language model's configuration names, and SDXL's parts name none; "
+            "expected float32, bfloat16 or float16"
         )
     if settings.caption_model is not None and settings.clip_model is None:
         raise UsageError("--caption-model: captions are compared by CLIP; add --clip-model, or leave it off")

@@ -33,7 +33,9 @@ class LoadOptions:
     Attributes:
         labels: Number of classes, for a classifier.
         seed: Of a classifier's head where the checkpoint has none.
-        resolution: Of pictures; None takes the model's own.
+        resolution: Side of pictures in pixels; None takes the model's own.
+        clip_model: What scores drawn pictures, or None; a folder or a name on the hub.
+        caption_model: What captions them, or None; likewise.
     """
 
     quantize: str | None = None
@@ -125,9 +127,7 @@ def _open_sdxl(folder: Path, device: torch.device, options: LoadOptions) -> tupl
     from benchmarks.diffusion.latent_architecture import Judges, LatentTextToImage
     from benchmarks.diffusion.sdxl import load_sdxl
 
-    # There is no one type as stored: parts may differ, and float32 is what all of them can be.
-    dtype = torch.float32 if options.dtype == "auto" else getattr(torch, options.dtype)
-    unet, around = load_sdxl(folder, device=device, dtype=dtype)
+    unet, around = load_sdxl(folder, device=device, dtype=getattr(torch, options.dtype))
     if options.gradient_checkpointing:
         unet.enable_gradient_checkpointing()
     judges = None

@@ -2,8 +2,8 @@
 
 With a CLIP model what is scored are drawn pictures against their prompts: the score is I2T, its parts I2T and T2T (see
 `benchmarks.diffusion.clip`). Without one the score is taken on held-out pictures instead, 1 - loss: noise has variance
-one, so that this is the share of it that the network explains. The first pictures of the test are drawn in either case,
-for the report.
+one, so that this is the share of it that the network explains (of a velocity, about so). The first pictures of the test
+are drawn in either case, for the report.
 """
 
 from __future__ import annotations

@@ -137,6 +137,7 @@ def test_other_data_under_the_same_name_make_another_run(places: dict[str, Any])
         ),
         ({"max_length": 64}, "--max-length: is for language models, and .* is a text-to-image model"),
         ({"attention": "eager"}, "--attention: is for language models"),
+        ({"dtype": "auto"}, "--dtype: auto takes the type .* expected float32, bfloat16 or float16"),
         ({"caption_model": "blip"}, "--caption-model: captions are compared by CLIP; add --clip-model"),
         ({"target_modules": ("to_qq",)}, "'to_qq' is no linear layer of sdxl, did you mean 'to_q'"),
         ({"quantize": "nf4"}, "--quantize nf4 is made for language models"),
