@@ -118,7 +118,9 @@ def gathered(rows: Sequence[Tensor], counts: Sequence[int], group: Any) -> list[
         chosen = [i for i, r in enumerate(rows) if r.dtype == dtype]
         own = torch.cat([rows[i].reshape(-1) for i in chosen])
         # How many entries of each tensor every rank holds; messages are as long as the longest.
-        sizes = [[_length(counts[i], ranks, index) * rows[i].shape[1:].numel() for i in chosen] for index in range(ranks)]
+        sizes = [
+            [_length(counts[i], ranks, index) * rows[i].shape[1:].numel() for i in chosen] for index in range(ranks)
+        ]
         width = max(sum(part) for part in sizes)
         messages = list(own.new_empty(ranks, width).unbind())
         padded = own.new_zeros(width)

@@ -36,7 +36,9 @@ def refuse_launch(args: Any, *, compile_layers: Any) -> None:
             "of them; set fsdp_config={'version': 2}"
         )
     if compile_layers is True:
-        raise ValueError("compile_layers: compiled layers would gather sharded weights inside their graphs; leave it off")
+        raise ValueError(
+            "compile_layers: compiled layers would gather sharded weights inside their graphs; leave it off"
+        )
 
 
 def refuse_wrapped(method: Method, model: nn.Module) -> None:

@@ -44,9 +44,7 @@ class Window(ABC):
         alone: Whether each of several ranks takes its part of the batch for the whole, see `Method.alone`.
     """
 
-    def __init__(
-        self, cost: Cost, *, share: float = 1.0, loss_scaled: bool = False, alone: bool = False
-    ) -> None:
+    def __init__(self, cost: Cost, *, share: float = 1.0, loss_scaled: bool = False, alone: bool = False) -> None:
         self.alone = alone
         self.cost = cost
         self.share = share
