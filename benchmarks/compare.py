@@ -1,7 +1,8 @@
 """`python -m benchmarks.compare`: train, score and measure methods side by side, and write one report.
 
 The command is idempotent: runs that are finished are kept and the same command does what is missing. A run that
-fails is marked in the report and does not stop the others.
+fails is marked in the report and does not stop the others. Under `torchrun` or `accelerate launch` every run is trained
+and measured by all ranks together, and the first rank alone scores, writes and prints.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import torch
 from rich.console import Console
 from rich.table import Column, Table
 
+from benchmarks import ranks
 from benchmarks.choices import label_of
 from benchmarks.conventions import conventions, prompt_sentence
 from benchmarks.dry_run import plan_comparison
@@ -32,6 +34,8 @@ from benchmarks.run import RunFailed, execute
 from benchmarks.settings import CompareSettings
 from benchmarks.spec import RunSpec
 from benchmarks.store import SCHEMA, RunStore, now, write_json
+from benchmarks.tasks import TASKS
+from benchmarks.training import TrainingDiverged
 from benchmarks.tuning import FOLDER, Outcome, outcome, plan_searches, plan_sentence, tuned
 from bilora.methods import METHODS
 from reports.metric import read_metric
@@ -43,7 +47,7 @@ EXIT_OK, EXIT_RUN_FAILED, EXIT_USAGE, EXIT_INTERRUPTED = 0, 1, 2, 130
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; returns its exit code (0: all done, 1: a run failed, 2: bad input, 130: interrupted)."""
     arguments = sys.argv[1:] if arguments is None else list(arguments)
-    console = Console()
+    console = Console(quiet=not ranks.is_first())
     command = shlex.join(["python", "-m", "benchmarks.compare", *arguments])
     try:
         request = read_request(arguments)
@@ -61,15 +65,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
         check_supported(request)
         # All are planned before the first one starts, so that what is wrong with the last one is said now.
         planned = [(comparison, *comparison.plan()) for comparison in request.comparisons]
+        check_ranks([spec for _, specs, _ in planned for spec in specs])
         for comparison, _, _ in planned:
             RunStore(comparison.settings.out).check_writable()
         harness_tasks = [plan_scoring(comparison.settings) for comparison, _, _ in planned]
         for comparison, _, _ in planned:
             RunStore(comparison.settings.out).create()
     except UsageError as error:
-        print(f"error: {error}", file=sys.stderr)
+        if ranks.is_first():
+            print(f"error: {error}", file=sys.stderr)
         return EXIT_USAGE
     failures = 0
+    ranks.join(planned[0][1][0].device)
     try:
         for (comparison, specs, model_folders), tasks in zip(planned, harness_tasks, strict=True):
             failures += _compare(
@@ -78,7 +85,31 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("interrupted; finished runs are kept, the same command goes on from here", file=sys.stderr)
         return EXIT_INTERRUPTED
+    finally:
+        ranks.leave()
     return EXIT_RUN_FAILED if failures else EXIT_OK
+
+
+def check_ranks(specs: Sequence[RunSpec]) -> None:
+    """Refuse runs that several ranks cannot share.
+
+    Raises:
+        UsageError: Naming the flag to change.
+    """
+    count = ranks.world_size()
+    for spec in specs if count > 1 else ():
+        passes = spec.batch_size // spec.micro_batch_size
+        if passes % count:
+            raise UsageError(
+                f"--micro-batch-size: a step of {spec.task} has {passes} micro-batches of {spec.micro_batch_size}, which "
+                f"{count} ranks cannot share equally; choose one that divides {spec.batch_size} / {count}"
+            )
+        if spec.cuda_graphs:
+            raise UsageError("--cuda-graphs: graphs are recorded on one GPU alone; leave it off under torchrun")
+        if spec.task in TASKS and TASKS[spec.task].medium != "text":
+            raise UsageError(
+                f"--tasks: {spec.task} draws its noise batch by batch, another way on every rank; run it on one GPU"
+            )
 
 
 def _compare(
@@ -103,10 +134,16 @@ def _compare(
         outcomes = tune(specs, settings.tune, model_folders=model_folders, store=store, console=console)
         specs = tuned(specs, outcomes)
     described = None if preset is None or comparison.part is None else preset_record(preset, comparison.part)
-    describe(settings, specs, store=store, command=command, folders=model_folders, outcomes=outcomes, preset=described)
+    first = ranks.is_first()
+    if first:
+        describe(
+            settings, specs, store=store, command=command, folders=model_folders, outcomes=outcomes, preset=described
+        )
     failures = run_all(specs, model_folders=model_folders, store=store, console=console)
-    failures += score_runs(harness_tasks, specs, model_folders=model_folders, store=store, console=console)
-    report(specs, store=store, console=console)
+    if first:
+        failures += score_runs(harness_tasks, specs, model_folders=model_folders, store=store, console=console)
+        report(specs, store=store, console=console)
+    ranks.wait()
     return failures
 
 
@@ -140,8 +177,7 @@ def _tuning_plan(settings: CompareSettings) -> str:
 
 def run_all(specs: Sequence[RunSpec], *, model_folders: Mapping[str, Path], store: RunStore, console: Console) -> int:
     """Carry out what is missing; returns the number of runs that failed."""
-    store.remove_unfinished()
-    missing = [spec for spec in specs if not store.is_complete(spec.key)]
+    missing = ranks.of_first(lambda: _missing(specs, store))
     if len(missing) < len(specs):
         console.print(f"{len(specs) - len(missing)} of {len(specs)} runs are finished already and kept")
     failures = 0
@@ -155,7 +191,7 @@ def run_all(specs: Sequence[RunSpec], *, model_folders: Mapping[str, Path], stor
             label = f"{spec.label} · {spec.task} · seed {spec.seed}"
             with progress.run(index, label) as run_progress:
                 try:
-                    with store.writing(spec.key) as folder:
+                    with ranks.writing(store, spec.key) as folder:
                         problem = execute(
                             spec, model_folder=model_folders[spec.model], folder=folder, progress=run_progress
                         )
@@ -167,11 +203,20 @@ def run_all(specs: Sequence[RunSpec], *, model_folders: Mapping[str, Path], stor
                     details = "".join(traceback.format_exception(failure.__cause__))
                     noted = store.record_failure(spec, stage=failure.stage, message=str(failure), details=details)
                     print(f"run {spec.key} failed ({failure.stage}): {failure}; details in {noted}", file=sys.stderr)
+                    if ranks.world_size() > 1 and not isinstance(failure.__cause__, TrainingDiverged):
+                        # The other ranks wait for this one in the middle of a pass; the launcher ends them.
+                        raise SystemExit(EXIT_RUN_FAILED) from failure
     return failures
 
 
+def _missing(specs: Sequence[RunSpec], store: RunStore) -> list[RunSpec]:
+    store.remove_unfinished()
+    return [spec for spec in specs if not store.is_complete(spec.key)]
+
+
 def _say_not_measured(spec: RunSpec, problem: str) -> None:
-    print(f"run {spec.key} is trained and scored, not measured: {problem}", file=sys.stderr)
+    if ranks.is_first():
+        print(f"run {spec.key} is trained and scored, not measured: {problem}", file=sys.stderr)
 
 
 def describe(

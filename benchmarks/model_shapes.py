@@ -161,9 +161,7 @@ SHAPES: dict[str, ModelShape] = {
     "llama-2-7b": ModelShape(
         block="LlamaDecoderLayer",
         layers=32,
-        build=transformer(
-            AutoModelForCausalLM, LlamaShape(intermediate=11008, kv_heads=32, vocabulary=32000).config()
-        ),
+        build=transformer(AutoModelForCausalLM, LlamaShape(intermediate=11008, kv_heads=32, vocabulary=32000).config()),
         batch=language_batch(32000),
         target_modules=_LLAMA_LAYERS,
         task_type="CAUSAL_LM",

@@ -20,6 +20,7 @@ from safetensors.torch import save_file
 
 from analysis import FlatnessSettings, SpaceError, measure_flatness, parameter_space
 from benchmarks.architecture import Architecture, Row
+from benchmarks import ranks
 from benchmarks.environment import PeakMemory, environment
 from benchmarks.loading import load_options, open_model
 from benchmarks.progress import RunProgress
@@ -119,7 +120,9 @@ def _execute(
         )
     peak_memory_bytes = memory.read()
     shutil.rmtree(folder / "trainer", ignore_errors=True)
-    trained.method.export(folder / "adapter")
+    if ranks.is_first():
+        trained.method.export(folder / "adapter")
+    (folder / "adapter").mkdir(exist_ok=True)
     # The auxiliary factors are no part of an adapter; what Bi-LoRA's adversary was can be measured from them later.
     save_file(trained.method.state_dict(), folder / "adapter" / METHOD_STATE)
     trained.model.eval()
@@ -149,7 +152,7 @@ def _execute(
         "key": spec.key,
         "spec": spec.as_dict(),
         "row": {"method": spec.label, "task": spec.task, "seed": spec.seed, "key": spec.key} | row,
-        "environment": environment(device),
+        "environment": environment(device) | ({"ranks": ranks.world_size()} if ranks.world_size() > 1 else {}),
         "started": started,
         "finished": now(),
         "seconds": clock.seconds,
@@ -167,23 +170,31 @@ def _evaluate(
     rows: dict[Any, Sequence[Row]],
     progress: RunProgress,
 ) -> tuple[list[ScoredExample], dict[str, Any]]:
-    """Score a split by generation, a training subset of the validation's size too, and take both losses."""
+    """Score a split by generation, a training subset of the validation's size too, and take both losses.
+
+    Of several ranks the first one scores; losses are taken by all.
+    """
     update = progress.stage("scoring")
     asked = task.examples(spec.scored)[: spec.test_examples]
     seen = task.examples("train")[: spec.evaluation_examples]
     share = len(asked) / (len(asked) + len(seen))
-    examples = architecture.score(
-        trained.model,
-        task,
-        asked,
-        on_progress=lambda done: update(done * share, f"{len(asked)} {spec.scored} examples"),
-    )
-    train_examples = architecture.score(trained.model, task, seen)
+    examples: list[ScoredExample] = []
+    train_examples: list[ScoredExample] = []
+    if ranks.is_first():
+        examples = architecture.score(
+            trained.model,
+            task,
+            asked,
+            on_progress=lambda done: update(done * share, f"{len(asked)} {spec.scored} examples"),
+        )
+        train_examples = architecture.score(trained.model, task, seen)
     size = spec.evaluation_batch_size or EVALUATION_BATCH
     losses = {
         name: architecture.objective(trained.model, split[:LOSS_ROWS], size=size).value()
         for name, split in (("train_loss", rows["train"]), ("eval_loss", rows["scored"]))
     }
+    if not ranks.is_first():
+        return [], losses
     return examples, {
         "metric": task.metric,
         "full_marks": task.full_marks,

@@ -28,6 +28,7 @@ from benchmarks.architecture import Architecture, Row
 from benchmarks.dynamics import DynamicsCallback
 from benchmarks.environment import synchronize
 from benchmarks.progress import Update
+from benchmarks.ranks import world_size
 from benchmarks.spec import RunSpec
 from bilora import Method, SharpnessTrainer, create_method
 from bilora.graphed import GraphedBackward
@@ -87,7 +88,8 @@ class _TokenMeanTrainer(SharpnessTrainer):
         )
         if labels is not None and apart and num_items_in_batch is not None:
             logits = outputs["logits"].flatten(0, -2).float()
-            loss = cross_entropy(logits, labels.flatten(), reduction="sum") / num_items_in_batch
+            # Ranks average their gradients, and the tokens are those of all ranks.
+            loss = cross_entropy(logits, labels.flatten(), reduction="sum") / num_items_in_batch * world_size()
         return (loss, outputs) if return_outputs else loss
 
 
@@ -199,7 +201,7 @@ def train(
             _plain_gradient_seconds,
             method,
             reference_batch,
-            passes=spec.batch_size // spec.micro_batch_size,
+            passes=spec.batch_size // spec.micro_batch_size // world_size(),
             graphed=plain_gradient,
         ),
         steps=spec.steps,
@@ -275,7 +277,8 @@ def _arguments(spec: RunSpec, folder: Path) -> Any:
         output_dir=str(folder),
         max_steps=spec.steps,
         per_device_train_batch_size=spec.micro_batch_size,
-        gradient_accumulation_steps=spec.batch_size // spec.micro_batch_size,
+        gradient_accumulation_steps=spec.batch_size // spec.micro_batch_size // world_size(),
+        ddp_find_unused_parameters=False,
         learning_rate=spec.learning_rate,
         lr_scheduler_type="cosine",
         warmup_steps=spec.warmup,
