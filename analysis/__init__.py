@@ -81,6 +81,7 @@ from analysis.operators import (
 from analysis.pyhessian_backend import pyhessian_eigenvalues, pyhessian_trace
 from analysis.scores import accuracy, matthews_correlation
 from analysis.settings import FlatnessSettings
+from analysis.sharding import shard_model
 from analysis.sharpness import (
     ABSOLUTE,
     NORMS,
@@ -208,6 +209,7 @@ __all__ = [
     "save_directions",
     "seq2seq_lm_loss",
     "sequence_classification_loss",
+    "shard_model",
     "slices",
     "space_names",
     "spectral_density",

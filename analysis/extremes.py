@@ -24,6 +24,7 @@ from analysis.errors import AnalysisError, DirectionError, SettingsError
 from analysis.krylov import Floats
 from analysis.operators import CurvatureOperator
 from analysis.progress import Progress, silent
+from analysis.sharding import local
 from analysis.vectors import Vector
 
 
@@ -151,7 +152,7 @@ class ThreeTermLanczos:
         self.products += 1
         alpha = vectors.dot(self._current, self._previous)
         for block, current in zip(self._previous, self._current, strict=True):
-            block.add_(current, alpha=-alpha)
+            local(block).add_(local(current), alpha=-alpha)
         beta = vectors.norm(self._previous)
         if not (math.isfinite(alpha) and math.isfinite(beta)):
             raise AnalysisError("a curvature product is not finite; check the weights, or use a wider type")
@@ -184,7 +185,7 @@ class ThreeTermLanczos:
             return self._previous
         product: Vector = self._operator.matvec(self._current)
         for block, earlier in zip(product, self._previous, strict=True):
-            block.add_(earlier, alpha=-before)
+            local(block).add_(local(earlier), alpha=-before)
         return product
 
     def _tridiagonal(self) -> Floats:
@@ -195,4 +196,4 @@ class ThreeTermLanczos:
 
 def _divide(vector: Vector, length: float) -> None:
     for block in vector:
-        block.div_(length)
+        local(block).div_(length)

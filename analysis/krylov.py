@@ -15,7 +15,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from analysis import ranks
 from analysis.basis_storage import BasisStorage, StorageName
+from analysis.sharding import layout, like, local, shards, spread
 from analysis.vectors import Vector, working_dtype
 
 Floats = NDArray[np.float64]
@@ -30,10 +32,10 @@ class KrylovBasis:
     """Orthonormal vectors q_0, q_1, ... and T = Q^T M Q, filled column by column.
 
     Args:
-        like: A vector that gives shapes, types and devices.
+        pattern: A vector that gives shapes, types, devices, and the ranks over which it is sharded.
         capacity: Largest number of vectors, and of columns of T.
         storage: Where the vectors lie, "device" or "host".
-        dtype: Type they are stored in; None for the working type of `like`. Sums are taken in float32 or better
+        dtype: Type they are stored in; None for the working type of `pattern`. Sums are taken in float32 or better
             inside a strip, and in float64 over the strips, whatever it is.
 
     Attributes:
@@ -44,7 +46,7 @@ class KrylovBasis:
 
     def __init__(
         self,
-        like: Sequence[Tensor],
+        pattern: Sequence[Tensor],
         capacity: int,
         *,
         storage: StorageName = "device",
@@ -54,22 +56,25 @@ class KrylovBasis:
         self.size = 0
         self.sweeps = 0
         self.projected: Floats = np.zeros((capacity, capacity))
-        self._rows = BasisStorage(like, capacity, storage=storage, dtype=dtype)
-        epsilon = max(torch.finfo(working_dtype(block.dtype)).eps for block in like)
+        # Not the vector itself, which would stay in memory.
+        self._layouts = [layout(block) for block in pattern]
+        self._group = shards(pattern)
+        self._rows = BasisStorage([local(block) for block in pattern], capacity, storage=storage, dtype=dtype)
+        epsilon = max(torch.finfo(working_dtype(block.dtype)).eps for block in pattern)
         self._negligible = _NEGLIGIBLE * epsilon if dtype is None else _NEGLIGIBLE_NARROW
 
     def append(self, vector: Sequence[Tensor], length: float) -> None:
         """Store vector / length as the next basis vector."""
-        self._rows.write(self.size, vector, length)
+        self._rows.write(self.size, [local(block) for block in vector], length)
         self.size += 1
 
     def vector(self, index: int) -> Vector:
         """Return basis vector `index` in the stored type: views into the storage, or copies if it is the host's."""
-        return self._rows.read(index)
+        return self._spread(self._rows.read(index))
 
     def coefficients(self, vector: Sequence[Tensor]) -> Floats:
         """Return <q_j, vector> for all stored j."""
-        return self._sweep([block.reshape(-1) for block in vector], None)[0]
+        return self._sweep([local(block).reshape(-1) for block in vector], None)[0]
 
     def orthogonalise(
         self, vector: Sequence[Tensor], *, expected: Floats | None = None
@@ -84,7 +89,7 @@ class KrylovBasis:
         Returns:
             The part orthogonal to the basis, the vector's coefficients in the basis, and that part's norm.
         """
-        blocks = [block.contiguous() for block in vector]
+        blocks = [local(block).contiguous() for block in vector]
         flat = [block.view(-1) for block in blocks]
         overlap, length = self._sweep(flat, expected)
         coefficients = overlap if expected is None else expected + overlap
@@ -96,7 +101,7 @@ class KrylovBasis:
             # An overlap that a sweep does not even halve is the rounding of a narrow vector.
             if left > 0.5 * before:
                 break
-        return blocks, coefficients, length
+        return [like(given, block) for given, block in zip(vector, blocks, strict=True)], coefficients, length
 
     def _sweep(self, flat: Sequence[Tensor], subtract: Floats | None) -> tuple[Floats, float]:
         """Subtract sum_j subtract_j q_j in place; return the products with every q_j, and the norm, of what is left.
@@ -120,6 +125,8 @@ class KrylovBasis:
             else:
                 sums[found.device] = found
         total: Floats = np.sum([found.cpu().numpy() for found in sums.values()], axis=0)
+        if self._group is not None:
+            total = np.array(ranks.total(total.tolist(), group=self._group))
         return total[:-1], float(np.sqrt(total[-1]))
 
     def set_column(self, index: int, coefficients: Floats) -> None:
@@ -134,7 +141,10 @@ class KrylovBasis:
         placed = _OnDevices(weights)
         for strip in self._rows.strips(len(weights)):
             torch.mv(strip.rows.mT, placed.like(strip.rows), out=flat[strip.block][strip.entries])
-        return combined
+        return self._spread(combined)
+
+    def _spread(self, rows: Vector) -> Vector:
+        return [spread(place, block) for place, block in zip(self._layouts, rows, strict=True)]
 
     def compress(self, values: Floats, rotation: Floats) -> None:
         """Replace the first len(rotation) vectors by their combinations, the columns of `rotation` (size, kept).

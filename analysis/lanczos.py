@@ -11,12 +11,14 @@ from __future__ import annotations
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from analysis import vectors
 from analysis.errors import AnalysisError
 from analysis.krylov import Floats, KrylovBasis
 from analysis.lanczos_settings import LanczosSettings
 from analysis.operators import CurvatureOperator
+from analysis.sharding import local
 from analysis.vectors import Vector
 
 
@@ -117,10 +119,7 @@ class ThickRestartLanczos:
         product = self._operator.matvec(vector)
         self.products += 1
         # An operator may hand back its argument (the identity does), and that is a row of the basis.
-        return [
-            new.clone() if new.untyped_storage().data_ptr() == old.untyped_storage().data_ptr() else new
-            for new, old in zip(product, vector, strict=True)
-        ]
+        return [new.clone() if _memory(new) == _memory(old) else new for new, old in zip(product, vector, strict=True)]
 
     def advance(self) -> None:
         """Extend the basis by the residual vector, after a restart if it is full."""
@@ -168,3 +167,7 @@ class ThickRestartLanczos:
     def ritz_vectors(self) -> list[Vector]:
         """Return the wanted Ritz vectors, in the order of `wanted`."""
         return [self.basis.combine(self._rotation[:, index]) for index in self.wanted]
+
+
+def _memory(block: Tensor) -> int:
+    return local(block).untyped_storage().data_ptr()

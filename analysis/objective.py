@@ -5,23 +5,25 @@
 with S_b the sum of the token losses of batch b and N_b its number of counted tokens. Averaging the batches' own means
 instead would weigh a short batch like a long one, and its Hessian would belong to another loss. Dropout is off,
 the order is fixed, `.grad` and the modules' training flags are left as they were found. Batches are taken one at a
-time, so memory is that of the largest batch; layers whose activation checkpointing is on keep it.
+time, so memory is that of the largest batch; layers whose activation checkpointing is on keep it. When a process group
+is up, its ranks share the batches, and every rank gets the sums over all of them.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from analysis import vectors
+from analysis import ranks, vectors
 from analysis.errors import ObjectiveError
 from analysis.losses import CrossEntropyLoss, LossFunction, ScoredLogits, causal_lm_loss
 from analysis.modes import evaluation_mode, recomputing
+from analysis.sharding import collecting, is_sharded, local
 from analysis.vectors import Vector
 
 Batch = Any
@@ -35,6 +37,7 @@ class Objective:
         model: Any module; it is neither copied nor changed.
         batches: The data, in the order in which it is summed.
         loss: `loss(model, batch)` -> (sum of token losses, number of tokens).
+        shared: Whether the ranks of a process group share the batches; otherwise each takes all of them.
 
     Attributes:
         evaluations: Passes over all batches that needed the value only.
@@ -44,14 +47,47 @@ class Objective:
         ObjectiveError: There are no batches.
     """
 
-    def __init__(self, model: nn.Module, batches: Sequence[Batch], *, loss: LossFunction = causal_lm_loss) -> None:
+    def __init__(
+        self,
+        model: nn.Module,
+        batches: Sequence[Batch],
+        *,
+        loss: LossFunction = causal_lm_loss,
+        shared: bool = True,
+    ) -> None:
         if not batches:
             raise ObjectiveError("there are no batches; an objective needs at least one")
         self.model = model
         self.batches = tuple(batches)
         self.evaluations = 0
         self.gradient_evaluations = 0
+        self.shared = shared and ranks.world_size() > 1
         self._loss = loss
+
+    def passes(self) -> list[tuple[int, float]]:
+        """Return which batches this rank takes, and the weight of each, 1 or 0.
+
+        A model that is sharded over ranks runs on all of them or on none: a rank without a batch of its own takes part
+        with one that does not count.
+        """
+        count = len(self.batches)
+        if not self.shared:
+            return [(index, 1.0) for index in range(count)]
+        own = [(index, 1.0) for index in range(ranks.rank(), count, ranks.world_size())]
+        if is_sharded(list(self.model.parameters())) and len(own) < -(-count // ranks.world_size()):
+            own.append((0, 0.0))
+        return own
+
+    def add_over_ranks(self, vector: Sequence[Tensor], tokens: int) -> int:
+        """Replace a vector, in place, by its sum over the ranks that share the batches; return the sum of tokens.
+
+        Of sharded blocks every rank's rows are sums already.
+        """
+        if not self.shared:
+            return tokens
+        if not is_sharded(vector):
+            ranks.add_over_ranks(vector)
+        return int(ranks.total([tokens])[0])
 
     @property
     def has_logits(self) -> bool:
@@ -105,11 +141,14 @@ class Objective:
         """Return L, the mean loss per token."""
         total, tokens = 0.0, 0
         with torch.no_grad():
-            for index in range(len(self.batches)):
+            for index, weight in self.passes():
                 batch_total, count = self.batch_loss(index)
-                total += batch_total.item()
-                tokens += count
+                total += weight * batch_total.item()
+                tokens += int(weight) * count
         self.evaluations += 1
+        if self.shared:
+            total, counted = ranks.total([total, tokens])
+            tokens = int(counted)
         return total / self.checked_tokens(tokens)
 
     def value_and_gradient(self, tensors: Sequence[Tensor]) -> tuple[float, Vector]:
@@ -124,21 +163,35 @@ class Objective:
         """
         total, tokens = 0.0, 0
         gradient = vectors.zeros_like(tensors)
-        with torch.enable_grad():
-            for index in range(len(self.batches)):
+        with torch.enable_grad(), self._leaves(tensors, gradient) as leaves:
+            for index, weight in self.passes():
                 batch_total, count = self.batch_loss(index)
                 if not batch_total.requires_grad:
                     raise ObjectiveError("the loss does not depend on the tensors; is the space entered?")
-                for block, part in zip(
-                    gradient, torch.autograd.grad(batch_total, list(tensors), allow_unused=True), strict=True
-                ):
-                    if part is not None:
-                        block += part
-                total += batch_total.item()
-                tokens += count
+                parts = torch.autograd.grad(weight * batch_total, leaves, allow_unused=True)
+                if not is_sharded(tensors):  # of sharded matrices the layers have added theirs
+                    for block, part in zip(gradient, parts, strict=True):
+                        if part is not None:
+                            block += part
+                total += weight * batch_total.item()
+                tokens += int(weight) * count
         self.gradient_evaluations += 1
+        tokens = self.add_over_ranks(gradient, tokens)
+        if self.shared:
+            total = ranks.total([total])[0]
         mean = 1.0 / self.checked_tokens(tokens)
-        return total * mean, [block.mul_(mean) for block in gradient]
+        for block in gradient:
+            local(block).mul_(mean)
+        return total * mean, gradient
+
+    @contextmanager
+    def _leaves(self, tensors: Sequence[Tensor], gradient: Vector) -> Iterator[list[Tensor]]:
+        """Yield what autograd is asked for: the tensors, or what sharded matrices hang on."""
+        if not is_sharded(tensors):
+            yield list(tensors)
+            return
+        with collecting(self.model, tensors, gradient) as anchor:
+            yield [anchor]
 
     def gradient(self, tensors: Sequence[Tensor]) -> Vector:
         """Return dL/dtensors, see `value_and_gradient`."""

@@ -10,10 +10,12 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor, distributed, nn
 
+from analysis import ranks
 from analysis.objective import Objective
 
 
@@ -54,9 +56,15 @@ def _answers(objective: Objective) -> tuple[Tensor, Tensor]:
     """Return the labels and the classes of the largest logits, of all batches."""
     targets, answers = [], []
     with torch.no_grad():
-        for index in range(len(objective.batches)):
+        for index, weight in objective.passes():
             scored = objective.batch_logits(index)
-            targets.append(scored.targets)
-            answers.append(scored.values.argmax(dim=1))
-    objective.checked_tokens(sum(map(len, targets)))
-    return torch.cat(targets), torch.cat(answers)
+            if weight:
+                targets.append(scored.targets)
+                answers.append(scored.values.argmax(dim=1))
+    found: list[Any] = [targets, answers]
+    if objective.shared:
+        everyone: list[Any] = [None] * ranks.world_size()
+        distributed.all_gather_object(everyone, [[part.cpu() for part in parts] for parts in found])
+        found = [[part for own in everyone for part in own[place]] for place in (0, 1)]
+    objective.checked_tokens(sum(map(len, found[0])))
+    return torch.cat(found[0]), torch.cat(found[1])

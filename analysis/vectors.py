@@ -3,7 +3,8 @@
 A vector of an 8-billion-parameter model must never exist a second time as one concatenated tensor, so every
 operation here walks block by block. Sums inside a block are taken in float32 or better and sums over blocks in
 float64. Random vectors come from one generator per block, seeded by the block's name: a draw does not depend on the
-device, on the other blocks or on the global generator, which is how two models share directions.
+device, on the other blocks or on the global generator, which is how two models share directions. Blocks may be
+`DTensor`s, whose rows are spread over ranks (`analysis.sharding`): sums are then taken over the ranks too.
 """
 
 from __future__ import annotations
@@ -14,7 +15,9 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import torch
-from torch import Tensor
+from torch import Tensor, distributed
+
+from analysis.sharding import is_sharded, like, local, own_rows, shards
 
 # Below this many entries, threads cost more than they save.
 _PARALLEL_DRAW = 2**22
@@ -32,7 +35,7 @@ def working_dtype(dtype: torch.dtype) -> torch.dtype:
 
 def zeros_like(tensors: Sequence[Tensor]) -> Vector:
     """Return a zero vector with the shapes and devices of `tensors`, in their working type."""
-    return [torch.zeros(t.shape, dtype=working_dtype(t.dtype), device=t.device) for t in tensors]
+    return [like(t, torch.zeros_like(local(t), dtype=working_dtype(t.dtype), requires_grad=False)) for t in tensors]
 
 
 def dot(x: Sequence[Tensor], y: Sequence[Tensor]) -> float:
@@ -40,12 +43,15 @@ def dot(x: Sequence[Tensor], y: Sequence[Tensor]) -> float:
     if not x:
         return 0.0
     partial = []
-    for a, b in zip(x, y, strict=True):
+    group = shards([*x, *y])
+    for a, b in zip(map(local, x), map(local, y), strict=True):
         wide = working_dtype(torch.promote_types(a.dtype, b.dtype))
         partial.append(torch.dot(a.reshape(-1).to(wide), b.reshape(-1).to(wide)))
     # One transfer for all blocks: reading each partial sum by itself would stall a GPU once per layer.
-    gathered = torch.stack([p.to(partial[0].device, torch.float64) for p in partial])
-    return float(gathered.sum())
+    gathered = torch.stack([p.to(partial[0].device, torch.float64) for p in partial]).sum()
+    if group is not None:
+        distributed.all_reduce(gathered, group=group)
+    return float(gathered)
 
 
 def norm(x: Sequence[Tensor]) -> float:
@@ -55,12 +61,12 @@ def norm(x: Sequence[Tensor]) -> float:
 
 def scale(x: Sequence[Tensor], alpha: float) -> Vector:
     """Return alpha x as a new vector."""
-    return [alpha * a for a in x]
+    return [like(a, alpha * local(a)) for a in x]
 
 
 def axpy(alpha: float, x: Sequence[Tensor], y: Sequence[Tensor]) -> Vector:
     """Return y + alpha x as a new vector."""
-    return [torch.add(b, a, alpha=alpha) for a, b in zip(x, y, strict=True)]
+    return [like(b, torch.add(local(b), local(a), alpha=alpha)) for a, b in zip(x, y, strict=True)]
 
 
 def block_generator(seed: int, name: str, *, stream: str) -> torch.Generator:
@@ -92,13 +98,16 @@ def random(tensors: Sequence[Tensor], names: Sequence[str], *, seed: int, stream
     def draw(tensor: Tensor, name: str) -> Tensor:
         generator = block_generator(seed, name, stream=stream)
         numbers = torch.randn(tensor.shape, generator=generator, dtype=torch.float32)
-        return numbers.to(tensor.device, working_dtype(tensor.dtype))
+        return own_rows(tensor, numbers.to(tensor.device, working_dtype(tensor.dtype)))
 
     count = sum(tensor.numel() for tensor in tensors)
     if count > _DEVICE_DRAW and tensors[0].is_cuda:
         drawn = random_on_device(tensors, names, seed=seed, stream=stream, dtype=torch.float32)
-        return [numbers.to(working_dtype(tensor.dtype)) for numbers, tensor in zip(drawn, tensors, strict=True)]
-    if count < _PARALLEL_DRAW:
+        return [
+            like(tensor, local(numbers).to(working_dtype(tensor.dtype)))
+            for numbers, tensor in zip(drawn, tensors, strict=True)
+        ]
+    if count < _PARALLEL_DRAW or is_sharded(tensors):
         return [draw(tensor, name) for tensor, name in zip(tensors, names, strict=True)]
     # A generator is serial, at about 5 ns a number: seven billion of them take half a minute.
     with ThreadPoolExecutor(max_workers=torch.get_num_threads()) as pool:
@@ -117,5 +126,7 @@ def random_on_device(
     for tensor, name in zip(tensors, names, strict=True):
         device_seed = block_generator(seed, name, stream=stream).initial_seed()
         generator = torch.Generator(device=tensor.device).manual_seed(device_seed)
-        draws.append(torch.randn(tensor.shape, generator=generator, dtype=dtype, device=tensor.device))
+        draws.append(
+            own_rows(tensor, torch.randn(tensor.shape, generator=generator, dtype=dtype, device=tensor.device))
+        )
     return draws

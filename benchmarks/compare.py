@@ -1,7 +1,8 @@
 """`python -m benchmarks.compare`: train, score and measure methods side by side, and write one report.
 
 The command is idempotent: runs that are finished are kept and the same command does what is missing. A run that
-fails is marked in the report and does not stop the others.
+fails is marked in the report and does not stop the others. Under `torchrun` or `accelerate launch` every run is trained
+and measured by all ranks together, and the first rank alone scores, writes and prints.
 """
 
 from __future__ import annotations
@@ -16,13 +17,14 @@ import torch
 from rich.console import Console
 from rich.table import Column, Table
 
+from benchmarks import ranks
 from benchmarks.checkpoints import CheckpointPolicy
 from benchmarks.choices import label_of
 from benchmarks.conventions import conventions, prompt_sentence
 from benchmarks.dry_run import plan_comparison
 from benchmarks.environment import environment
 from benchmarks.errors import UsageError
-from benchmarks.execution import run_all
+from benchmarks.execution import EXIT_RUN_FAILED, run_all
 from benchmarks.harness.comparison import plan_scoring, score_runs
 from benchmarks.harness.measures import HarnessTask
 from benchmarks.plan_text import config_text, print_plan, print_presets
@@ -32,18 +34,19 @@ from benchmarks.settings import CompareSettings
 from benchmarks.spec import RunSpec
 from benchmarks.storage import StorageError, storing
 from benchmarks.store import SCHEMA, RunStore
+from benchmarks.tasks import TASKS
 from benchmarks.tuning import FOLDER, Outcome, outcome, plan_searches, plan_sentence, tuned
 from benchmarks.written import now, write_json
 from reports.metric import read_metric
 from reports.render import render
 
-EXIT_OK, EXIT_RUN_FAILED, EXIT_USAGE, EXIT_INTERRUPTED = 0, 1, 2, 130
+EXIT_OK, EXIT_USAGE, EXIT_INTERRUPTED = 0, 2, 130
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; returns its exit code (0: all done, 1: a run failed, 2: bad input, 130: interrupted)."""
     arguments = sys.argv[1:] if arguments is None else list(arguments)
-    console = Console()
+    console = Console(quiet=not ranks.is_first())
     command = shlex.join(["python", "-m", "benchmarks.compare", *arguments])
     try:
         request = read_request(arguments)
@@ -60,15 +63,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return EXIT_OK
         # All are planned before the first one starts, so that what is wrong with the last one is said now.
         planned = [(comparison, *comparison.plan()) for comparison in request.comparisons]
+        check_ranks([spec for _, specs, _ in planned for spec in specs])
         for comparison, _, _ in planned:
             RunStore(comparison.settings.out).check_writable()
         harness_tasks = [plan_scoring(comparison.settings) for comparison, _, _ in planned]
         for comparison, _, _ in planned:
             RunStore(comparison.settings.out).create()
     except UsageError as error:
-        print(f"error: {error}", file=sys.stderr)
+        if ranks.is_first():
+            print(f"error: {error}", file=sys.stderr)
         return EXIT_USAGE
     failures = 0
+    ranks.join(planned[0][1][0].device)
     try:
         for (comparison, specs, model_folders), tasks in zip(planned, harness_tasks, strict=True):
             failures += _compare(
@@ -80,7 +86,31 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except StorageError as error:
         print(f"error: {error}", file=sys.stderr)
         return EXIT_RUN_FAILED
+    finally:
+        ranks.leave()
     return EXIT_RUN_FAILED if failures else EXIT_OK
+
+
+def check_ranks(specs: Sequence[RunSpec]) -> None:
+    """Refuse runs that several ranks cannot share.
+
+    Raises:
+        UsageError: Naming the flag to change.
+    """
+    count = ranks.world_size()
+    for spec in specs if count > 1 else ():
+        passes = spec.batch_size // spec.micro_batch_size
+        if passes % count:
+            raise UsageError(
+                f"--micro-batch-size: a step of {spec.task} has {passes} micro-batches of {spec.micro_batch_size}, which "
+                f"{count} ranks cannot share equally; choose one that divides {spec.batch_size} / {count}"
+            )
+        if spec.cuda_graphs:
+            raise UsageError("--cuda-graphs: graphs are recorded on one GPU alone; leave it off under torchrun")
+        if spec.task in TASKS and TASKS[spec.task].medium != "text":
+            raise UsageError(
+                f"--tasks: {spec.task} draws its noise batch by batch, another way on every rank; run it on one GPU"
+            )
 
 
 def _compare(
@@ -106,10 +136,16 @@ def _compare(
         outcomes = tune(specs, settings.tune, model_folders=model_folders, store=store, console=console, policy=policy)
         specs = tuned(specs, outcomes)
     described = None if preset is None or comparison.part is None else preset_record(preset, comparison.part)
-    describe(settings, specs, store=store, command=command, folders=model_folders, outcomes=outcomes, preset=described)
+    first = ranks.is_first()
+    if first:
+        describe(
+            settings, specs, store=store, command=command, folders=model_folders, outcomes=outcomes, preset=described
+        )
     failures = run_all(specs, model_folders=model_folders, store=store, console=console, policy=policy)
-    failures += score_runs(harness_tasks, specs, model_folders=model_folders, store=store, console=console)
-    report(specs, store=store, console=console)
+    if first:
+        failures += score_runs(harness_tasks, specs, model_folders=model_folders, store=store, console=console)
+        report(specs, store=store, console=console)
+    ranks.wait()
     return failures
 
 

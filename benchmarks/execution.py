@@ -11,13 +11,17 @@ import sys
 import time
 import traceback
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
+from functools import partial
 from pathlib import Path
 
 from rich.console import Console
 
+from benchmarks import ranks
 from benchmarks.checkpoints import CheckpointPolicy, remove_checkpoints
 from benchmarks.environment import Quiet
 from benchmarks.progress import ComparisonProgress, RunProgress
+from benchmarks.recorder import TrainingDiverged
 from benchmarks.run import RunFailed, execute
 from benchmarks.spec import RunSpec
 from benchmarks.storage import StorageError, storage_reason, storing
@@ -26,6 +30,7 @@ from bilora.methods import METHODS
 
 #: Seconds from one look at the runs of another command to the next.
 LOOK_AGAIN = 1.0
+EXIT_RUN_FAILED = 1
 
 
 def run_all(
@@ -51,8 +56,7 @@ def run_all(
     Raises:
         StorageError: If the store cannot be written any more.
     """
-    store.remove_unfinished()
-    missing = [spec for spec in specs if not store.is_complete(spec.key)]
+    missing = ranks.of_first(lambda: _missing(specs, store))
     if len(missing) < len(specs):
         console.print(f"{len(specs) - len(missing)} of {len(specs)} runs are finished already and kept")
     failures = 0
@@ -68,7 +72,22 @@ def run_all(
             with progress.run(index, f"{spec.label} · {spec.task} · seed {spec.seed}") as run_progress:
                 return _carry_out(spec, model_folders[spec.model], store, policy or CheckpointPolicy(), run_progress)
 
-        return failures + _take_turns(missing, store, carry_out)
+        return failures + (_together if ranks.world_size() > 1 else _take_turns)(missing, store, carry_out)
+
+
+def _missing(specs: Sequence[RunSpec], store: RunStore) -> list[RunSpec]:
+    store.remove_unfinished()
+    return [spec for spec in specs if not store.is_complete(spec.key)]
+
+
+def _together(missing: Sequence[RunSpec], store: RunStore, carry_out: Callable[[int], bool]) -> int:
+    """Carry out every run with all ranks, of which the first holds its lock; returns how many failed."""
+    failures = 0
+    for index, spec in enumerate(missing):
+        with store.claimed(spec.key, wait=True) if ranks.is_first() else nullcontext():
+            if not ranks.of_first(partial(store.is_complete, spec.key)):
+                failures += not carry_out(index)
+    return failures
 
 
 def _take_turns(missing: Sequence[RunSpec], store: RunStore, carry_out: Callable[[int], bool]) -> int:
@@ -120,8 +139,11 @@ def _carry_out(
 ) -> bool:
     """Carry out one run; returns whether it was finished and measured."""
     checkpoints = store.folder / "checkpoints" / spec.key
+    if ranks.world_size() > 1:
+        # Ranks would have to agree on when to write one, and on where to go on.
+        policy, checkpoints = CheckpointPolicy(steps=None, seconds=None), checkpoints.with_name(f"{spec.key}-ranks")
     try:
-        with store.writing(spec.key) as folder:
+        with ranks.writing(store, spec.key) as folder:
             problem = execute(
                 spec,
                 model_folder=model_folder,
@@ -142,6 +164,9 @@ def _carry_out(
         )
         remove_checkpoints(checkpoints)
         print(f"run {spec.key} failed ({failure.stage}): {failure}; details in {noted}", file=sys.stderr)
+        if ranks.world_size() > 1 and not isinstance(cause, TrainingDiverged):
+            # The other ranks wait for this one in the middle of a pass; the launcher ends them.
+            raise SystemExit(EXIT_RUN_FAILED) from failure
         return False
     except StorageError as error:
         raise StorageError(f"run {spec.key} is not finished: {error}") from error.__cause__
@@ -151,4 +176,5 @@ def _carry_out(
 
 
 def _say_not_measured(spec: RunSpec, problem: str) -> None:
-    print(f"run {spec.key} is trained and scored, not measured: {problem}", file=sys.stderr)
+    if ranks.is_first():
+        print(f"run {spec.key} is trained and scored, not measured: {problem}", file=sys.stderr)

@@ -16,6 +16,7 @@ from typing import Any
 
 import torch
 
+from benchmarks import ranks
 from benchmarks.architecture import Architecture, Row
 from benchmarks.checkpoints import CheckpointPolicy, Checkpoints, stored_identity
 from benchmarks.environment import PeakMemory
@@ -84,7 +85,8 @@ def fit(
         )
         if not isinstance(fitted, BaseException):
             return fitted
-        smaller = halved(micro_batch_size, batch_size=spec.batch_size)
+        # Of several ranks the others wait for the one that has no memory left, and cannot begin again with it.
+        smaller = None if ranks.world_size() > 1 else halved(micro_batch_size, batch_size=spec.batch_size)
         if smaller is None:
             raise fitted
         print(

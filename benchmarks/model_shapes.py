@@ -94,7 +94,9 @@ class DenoisingLoss(nn.Module):
         return SimpleNamespace(loss=functional.mse_loss(found.float(), noise.float()))
 
 
-def _transformer(family: Any, config: PretrainedConfig) -> Build:
+def transformer(family: Any, config: PretrainedConfig) -> Build:
+    """Return what makes a model of transformers from its configuration."""
+
     def build(dtype: torch.dtype, layers: int | None) -> nn.Module:
         cut = copy.deepcopy(config)
         for name in ("num_hidden_layers", "num_decoder_layers") if layers is not None else ():
@@ -159,9 +161,7 @@ SHAPES: dict[str, ModelShape] = {
     "llama-2-7b": ModelShape(
         block="LlamaDecoderLayer",
         layers=32,
-        build=_transformer(
-            AutoModelForCausalLM, LlamaShape(intermediate=11008, kv_heads=32, vocabulary=32000).config()
-        ),
+        build=transformer(AutoModelForCausalLM, LlamaShape(intermediate=11008, kv_heads=32, vocabulary=32000).config()),
         batch=language_batch(32000),
         target_modules=_LLAMA_LAYERS,
         task_type="CAUSAL_LM",
@@ -170,7 +170,7 @@ SHAPES: dict[str, ModelShape] = {
     "llama-3.1-8b": ModelShape(
         block="LlamaDecoderLayer",
         layers=32,
-        build=_transformer(AutoModelForCausalLM, LlamaShape().config()),
+        build=transformer(AutoModelForCausalLM, LlamaShape().config()),
         batch=language_batch(128256),
         target_modules=_LLAMA_LAYERS,
         task_type="CAUSAL_LM",
@@ -179,7 +179,7 @@ SHAPES: dict[str, ModelShape] = {
     "qwen2.5-14b": ModelShape(
         block="Qwen2DecoderLayer",
         layers=48,
-        build=_transformer(
+        build=transformer(
             AutoModelForCausalLM,
             Qwen2Config(
                 vocab_size=152064,
@@ -200,7 +200,7 @@ SHAPES: dict[str, ModelShape] = {
     "t5-base": ModelShape(
         block="T5Block",
         layers=12,
-        build=_transformer(
+        build=transformer(
             AutoModelForSeq2SeqLM,
             T5Config(
                 vocab_size=32128,

@@ -18,6 +18,7 @@ import numpy as np
 import torch
 from safetensors.torch import save_file
 
+from benchmarks import ranks
 from benchmarks.architecture import Architecture, Drawn, Row
 from benchmarks.checkpoints import CheckpointPolicy
 from benchmarks.environment import environment
@@ -142,8 +143,10 @@ def _execute(
         )
     trained, architecture, rows = fitted.trained, fitted.architecture, fitted.rows
     clock.seconds["train"] = round(clock.seconds["train"] + trained.earlier_seconds, 3)
-    trained.method.export(folder / "adapter")
-    architecture.exported(folder / "adapter")
+    if ranks.is_first():
+        trained.method.export(folder / "adapter")
+        architecture.exported(folder / "adapter")
+    (folder / "adapter").mkdir(exist_ok=True)
     # The auxiliary factors are no part of an adapter; what Bi-LoRA's adversary was can be measured from them later.
     save_file(trained.method.state_dict(), folder / "adapter" / METHOD_STATE)
     trained.model.eval()
@@ -168,7 +171,7 @@ def _execute(
         "key": spec.key,
         "spec": spec.as_dict(),
         "row": {"method": spec.label, "task": spec.task, "seed": spec.seed, "key": spec.key} | row,
-        "environment": environment(torch.device(spec.device)),
+        "environment": environment(torch.device(spec.device)) | _ranks(),
         "started": started,
         "finished": now(),
         "seconds": clock.seconds,
@@ -180,6 +183,10 @@ def _execute(
         record["resumed"] = list(trained.resumed)
     write_json(folder / "run.json", record)
     return problem
+
+
+def _ranks() -> dict[str, int]:
+    return {"ranks": ranks.world_size()} if ranks.world_size() > 1 else {}
 
 
 def _write_sides(
@@ -222,18 +229,24 @@ def _evaluate(
     rows: dict[Any, Sequence[Row]],
     progress: RunProgress,
 ) -> tuple[list[ScoredExample], dict[str, Any]]:
-    """Score a split by generation, a training subset of the validation's size too, and take both losses."""
+    """Score a split by generation, a training subset of the validation's size too, and take both losses.
+
+    Of several ranks the first one scores; losses are taken by all.
+    """
     update = progress.stage("scoring")
     asked = architecture.asked(task, spec.scored)[: spec.test_examples]
     seen = architecture.asked(task, "train")[: spec.evaluation_examples]
     share = len(asked) / (len(asked) + len(seen))
-    examples = architecture.score(
-        trained.model,
-        task,
-        asked,
-        on_progress=lambda done: update(done * share, f"{len(asked)} {spec.scored} examples"),
-    )
-    train_examples = architecture.score(trained.model, task, seen)
+    examples: list[ScoredExample] = []
+    train_examples: list[ScoredExample] = []
+    if ranks.is_first():
+        examples = architecture.score(
+            trained.model,
+            task,
+            asked,
+            on_progress=lambda done: update(done * share, f"{len(asked)} {spec.scored} examples"),
+        )
+        train_examples = architecture.score(trained.model, task, seen)
     size = spec.evaluation_batch_size or EVALUATION_BATCH
     losses = {
         name: architecture.objective(trained.model, split[:LOSS_ROWS], size=size).value()
@@ -242,6 +255,8 @@ def _evaluate(
     for name, loss in losses.items():
         if not math.isfinite(loss):
             raise TrainingDiverged(f"the {name.replace('_', ' ')} of the trained model is {loss}", step=spec.steps)
+    if not ranks.is_first():
+        return [], losses
     return examples, {
         "metric": architecture.metric(task),
         "full_marks": task.full_marks,

@@ -25,6 +25,7 @@ from benchmarks.architecture import Architecture, Row
 from benchmarks.checkpoints import CheckpointCallback, Checkpoints, Resumed
 from benchmarks.dynamics import DynamicsCallback
 from benchmarks.progress import Update
+from benchmarks.ranks import world_size
 from benchmarks.recorder import Recorder, plain_gradient_seconds
 from benchmarks.schedules import SCHEDULES
 from benchmarks.spec import RunSpec
@@ -104,7 +105,8 @@ class _TokenMeanTrainer(SharpnessTrainer):
         if labels is not None and apart and num_items_in_batch is not None:
             logits = outputs["logits"].flatten(0, -2).float()
             targets = labels.flatten().to(logits.device)
-            loss = cross_entropy(logits, targets, reduction="sum") / num_items_in_batch
+            # Ranks average their gradients, and the tokens are those of all ranks.
+            loss = cross_entropy(logits, targets, reduction="sum") / num_items_in_batch * world_size()
         return (loss, outputs) if return_outputs else loss
 
 
@@ -156,7 +158,7 @@ def train(
         for name, rows in (("validation_loss", validation_rows), ("train_eval_loss", train_rows))
     }
     reference_batch = architecture.collator(seed=spec.seed, multiple=multiple)(training_rows[: spec.micro_batch_size])
-    passes = spec.batch_size // spec.micro_batch_size
+    passes = spec.batch_size // spec.micro_batch_size // world_size()
     graphed = GraphedBackward(trainer.model) if spec.cuda_graphs else None
     recorder = Recorder(
         method,
@@ -230,7 +232,8 @@ def _arguments(spec: RunSpec, folder: Path) -> Any:
         output_dir=str(folder),
         max_steps=spec.steps,
         per_device_train_batch_size=spec.micro_batch_size,
-        gradient_accumulation_steps=spec.batch_size // spec.micro_batch_size,
+        gradient_accumulation_steps=spec.batch_size // spec.micro_batch_size // world_size(),
+        ddp_find_unused_parameters=False,
         learning_rate=spec.learning_rate,
         lr_scheduler_type=SCHEDULES[spec.schedule],
         warmup_steps=spec.warmup,

@@ -24,7 +24,9 @@ from peft.tuners.lora import LoraLayer
 from torch import Tensor, nn
 
 from bilora.auxiliary import AUXILIARY, AuxiliaryFactors, add_hooked_auxiliary, add_peft_auxiliary, set_active
+from bilora.effective import precise
 from bilora.residual_base import changes_base, primary_saved, record_start
+from bilora.shards import local_all, shards, summed, whole_all
 
 PRIMARY = "default"
 # An offset far from the small consecutive seeds that people use, so that the auxiliary of seed k is not the
@@ -79,15 +81,15 @@ def _factors(module: nn.Module, adapter: str) -> tuple[nn.Parameter, nn.Paramete
 
 
 def product_norms_squared(products: Sequence[tuple[Tensor, Tensor, float]]) -> Tensor:
-    """Return ||s B A||_F^2 of every (A, B, s), as one fp32 tensor of shape (len(products),).
+    """Return ||s B A||_F^2 of every (A, B, s), as one tensor of shape (len(products),), fp32 or better.
 
     Uses ||B A||_F^2 = <B^T B, A A^T>. Products of equal shapes are stacked, so that the number of kernels
     depends on the number of distinct shapes and not on the depth of the model.
     """
     norms: dict[int, Tensor] = {}
     for indices in groups_of((A.shape, B.shape, A.device, scaling) for A, B, scaling in products):
-        A = torch.stack([products[i][0].detach() for i in indices]).float()
-        B = torch.stack([products[i][1].detach() for i in indices]).float()
+        A = precise(torch.stack([products[i][0].detach() for i in indices]))
+        B = precise(torch.stack([products[i][1].detach() for i in indices]))
         squares = gram_norms_squared(A, B).mul_(products[indices[0]][2] ** 2)
         norms.update(zip(indices, squares.to(products[0][0].device).unbind(), strict=True))
     return torch.stack([norms[index] for index in range(len(products))])
@@ -120,25 +122,35 @@ def groups_of(keys: Iterable[Hashable]) -> list[list[int]]:
     return list(groups.values())
 
 
+def factor_norms_squared(factors: Sequence[LoraFactors]) -> Tensor:
+    """Return ||s B A||_F^2 of every layer, fp32 or better, shape (layers,).
+
+    Of sharded factors A is gathered, since every entry of A A^T needs whole rows; B stays, and the rows of the
+    products are summed over ranks.
+    """
+    A = whole_all([f.A for f in factors])
+    B = local_all([f.B for f in factors])
+    norms = product_norms_squared([(a, b, f.scaling) for a, b, f in zip(A, B, factors, strict=True)])
+    return summed(norms, shards([f.B for f in factors]))
+
+
 def displacement_norm(factors: Sequence[LoraFactors], before: Sequence[tuple[Tensor, Tensor]]) -> Tensor:
     """Return sqrt(sum_l ||s (B A - B0 A0)||_F^2), the weight-space norm of a move of the factors.
 
     Args:
         factors: The factors where they are now.
-        before: (A0, B0) of every layer, in the same order.
+        before: (A0, B0) of every layer, in the same order; of sharded factors the rows that are here.
 
     The difference is written as the rank-2r product s [B, B - B0] [A - A0; A0], since the Gram form of
     B A - B0 A0 itself would cancel: a move of 1e-4 relative to the weights loses all digits in fp32.
     """
+    A = [f.A for f in factors]
+    now, earlier = whole_all(A), whole_all(A, [A0 for A0, _ in before])
     products = [
-        (
-            torch.cat([f.A.detach() - A0, A0]),
-            torch.cat([f.B.detach(), f.B.detach() - B0], dim=1),
-            f.scaling,
-        )
-        for f, (A0, B0) in zip(factors, before, strict=True)
+        (torch.cat([a - a0, a0]), torch.cat([b, b - b0], dim=1), f.scaling)
+        for f, a, a0, b, (_, b0) in zip(factors, now, earlier, local_all([f.B for f in factors]), before, strict=True)
     ]
-    return product_norms_squared(products).sum().sqrt()
+    return summed(product_norms_squared(products).sum(), shards(A)).sqrt()
 
 
 def attach_primary(model: nn.Module, config: PeftConfig | None) -> PeftModel:
@@ -249,5 +261,11 @@ class AdapterPair:
         return primary_saved(self.model, self.primary_name)
 
     def auxiliary_norms_squared(self) -> Tensor:
-        """Return ||s B2 A2||_F^2 of every layer, fp32, shape (layers,)."""
-        return product_norms_squared([(f.A, f.B, f.scaling) for f in self.auxiliary])
+        """Return ||s B2 A2||_F^2 of every layer, fp32 or better, shape (layers,)."""
+        return factor_norms_squared(self.auxiliary)
+
+    def follow(self) -> None:
+        """Find the factors anew, after other parameters have been put in their places."""
+        self.primary = lora_factors(self.model, self.primary_name)
+        if not self._hooked:
+            self.auxiliary = lora_factors(self.model, AUXILIARY)

@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 
 from bilora.adapters import groups_of
+from bilora.shards import shard_of
 
 # Numbers of one piece of a large draw on the CPU.
 _PIECE = 2**15
@@ -66,12 +67,13 @@ def _pool(threads: int) -> ThreadPoolExecutor:
 def standard_normals(like: Sequence[Tensor], *key: int) -> list[Tensor]:
     """Return independent N(0, 1) tensors with the shapes, dtypes and devices of `like`.
 
-    All tensors on a device come from one call, so that the cost does not grow with their number.
+    All tensors on a device come from one call, so that the cost does not grow with their number. Of a tensor that is
+    sharded every rank draws all rows and returns its own, so that the numbers do not depend on how many ranks there are.
     """
     drawn: dict[int, Tensor] = {}
     for number, indices in enumerate(groups_of(tensor.device for tensor in like)):
         device, sizes = like[indices[0]].device, [like[i].numel() for i in indices]
         flat = normals([sum(sizes)], *key, number, device=device)
         for i, part in zip(indices, torch.split(flat, sizes), strict=True):
-            drawn[i] = part.view(like[i].shape).to(like[i].dtype)
+            drawn[i] = shard_of(part.view(like[i].shape), like[i]).to(like[i].dtype)
     return [drawn[index] for index in range(len(like))]

@@ -16,6 +16,8 @@ import torch
 from torch import Tensor
 
 from bilora.adapters import LoraFactors, groups_of
+from bilora.effective import precise
+from bilora.shards import local_all, whole_all
 
 
 def row_norms_squared(matrix: Tensor) -> Tensor:
@@ -29,10 +31,10 @@ def row_norms_squared(matrix: Tensor) -> Tensor:
 def merged_row_norms_squared(
     matrices: Sequence[Tensor], squares: Sequence[Tensor], factors: Sequence[LoraFactors]
 ) -> list[Tensor]:
-    """Return ||(W + s B A)_i||^2 of every row of every layer, fp32, shapes (m,).
+    """Return ||(W + s B A)_i||^2 of every row of every layer, fp32 or better, shapes (m,).
 
     Args:
-        matrices: The frozen W (m, n) of each layer. W A^T is taken in its dtype.
+        matrices: The frozen W (m, n) of each layer; of a sharded one the rows that are here. W A^T is taken in its dtype.
         squares: `row_norms_squared` of each.
         factors: The adapter's factors in each.
 
@@ -40,11 +42,12 @@ def merged_row_norms_squared(
     the depth of the model.
     """
     found: dict[int, Tensor] = {}
+    whole_A, own_B = whole_all([f.A for f in factors]), local_all([f.B for f in factors])
     for indices in groups_of((W.shape, f.A.shape, f.scaling, W.device) for W, f in zip(matrices, factors, strict=True)):
         scaling = factors[indices[0]].scaling
-        cross = torch.stack([matrices[i] @ factors[i].A.T.to(matrices[i].dtype) for i in indices]).float()  # (L, m, r)
-        A = torch.stack([factors[i].A for i in indices]).float()  # (L, r, n)
-        B = torch.stack([factors[i].B for i in indices]).float()  # (L, m, r)
+        cross = precise(torch.stack([matrices[i] @ whole_A[i].T.to(matrices[i].dtype) for i in indices]))  # (L, m, r)
+        A = precise(torch.stack([whole_A[i] for i in indices]))  # (L, r, n)
+        B = precise(torch.stack([own_B[i] for i in indices]))  # (L, m, r)
         change = (B * (cross.mul_(2 * scaling) + scaling**2 * (B @ (A @ A.mT)))).sum(dim=2)
         # Rounding can push the square of a row that is zero slightly below it.
         rows = (torch.stack([squares[i] for i in indices]) + change).clamp_min_(0.0)

@@ -27,6 +27,7 @@ from transformers.pytorch_utils import Conv1D
 
 from bilora.draws import normals, seed_of
 from bilora.merged_rows import row_norms_squared
+from bilora.shards import ShardingError, is_sharded
 
 
 @dataclass(frozen=True)
@@ -38,8 +39,19 @@ class FrozenLinear:
 
     @property
     def matrix(self) -> Tensor:
-        """The weight as W (m, n) = (out, in); a view where the layer keeps its transpose, as GPT-2's do."""
+        """The weight as W (m, n) = (out, in); a view where the layer keeps its transpose, as GPT-2's do.
+
+        Under FSDP2 it is whole inside forward and backward passes, and sharded along its rows outside.
+
+        Raises:
+            ShardingError: If it is a transpose that is sharded, along the columns of W.
+        """
         weight = cast("Tensor", self.module.weight).detach()
+        if isinstance(self.module, Conv1D) and is_sharded(weight):
+            raise ShardingError(
+                f"the weight of {self.name} is kept as its transpose, and noise needs its rows, which FSDP2 spreads over "
+                "ranks; train this model under DDP, or with another method"
+            )
         return weight.T if isinstance(self.module, Conv1D) else weight
 
 

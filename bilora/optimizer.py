@@ -15,6 +15,8 @@ from torch.optim import AdamW, Optimizer
 
 from bilora.flat import in_one_piece
 from bilora.methods.base import Method
+from bilora.shards import local_all, shards, summed
+from bilora.weights import global_norm
 
 # Of torch.nn.utils.clip_grad_norm_, which divides by the norm plus so much.
 _CLIP_MARGIN = 1e-6
@@ -40,7 +42,10 @@ def build_optimizer(
         optimizer_class: Any torch optimizer that knows `maximize` (if the method ascends).
         total_steps: How many steps the optimizer will take; only methods with a schedule of their own need it.
         **optimizer_options: Passed on, for example `betas` or `fused`.
+
+    Shard the model (FSDP2's `fully_shard`) before; several ranks call this together.
     """
+    method.follow()
     groups = method.parameter_groups(learning_rate=lr, weight_decay=weight_decay)
     optimizer = optimizer_class(groups, lr=lr, **optimizer_options)  # type: ignore[call-arg]
 
@@ -71,7 +76,13 @@ def clip_gradients(parameters: list[Tensor], max_norm: float) -> Tensor:
     Returns:
         The norm before clipping, a scalar tensor on the gradients' device.
     """
-    gradients = [p.grad for p in parameters if p.grad is not None]
+    gradients = local_all([p.grad for p in parameters if p.grad is not None])
+    group = shards(parameters)
+    if group is not None:
+        total = summed(global_norm(gradients).square(), group).sqrt()
+        if max_norm > 0:
+            torch._foreach_mul_(gradients, (max_norm / (total + _CLIP_MARGIN)).clamp(max=1.0))
+        return total
     vector = in_one_piece(gradients)
     if vector is not None:
         # The same rule in two kernels, however many factors there are.

@@ -26,6 +26,7 @@ from bilora.fused import fuse_adapters
 from bilora.methods import Method, create_method
 from bilora.optimizer import build_optimizer
 from bilora.trainer_graphs import GraphedStep, refuse_graphs
+from bilora.trainer_ranks import refuse_launch, refuse_wrapped
 from bilora.trainer_window import TrainerWindow
 
 METHOD_STATE = "method_state.safetensors"
@@ -86,6 +87,7 @@ class SharpnessMixin(Trainer if TYPE_CHECKING else object):  # type: ignore[misc
             args = copy.copy(args)
             self._max_grad_norm = float(args.max_grad_norm or 0.0)
             args.max_grad_norm = 0.0
+            refuse_launch(args, compile_layers=compile_layers)
         attached = self.method.attach(model, peft_config)
         if fused:
             fuse_adapters(attached)
@@ -103,7 +105,8 @@ class SharpnessMixin(Trainer if TYPE_CHECKING else object):  # type: ignore[misc
     def _compiling_pays(self) -> bool:
         """Whether to compile unasked: nothing the arguments ask for would get in the way, and it is known to pay."""
         recomputing = any(getattr(self.args, f"{kind}_checkpointing", False) for kind in ("gradient", "activation"))
-        return not (recomputing or self.args.torch_compile or self.args.n_gpu > 1) and compiling_pays(self.model)
+        otherwise = recomputing or self.args.torch_compile or self.args.n_gpu > 1 or self.args.fsdp
+        return not otherwise and compiling_pays(self.model)
 
     def create_optimizer(self, model: Any = None) -> Optimizer:
         """Build the optimizer that `args.optim` names over the method's parameter groups."""
@@ -125,6 +128,8 @@ class SharpnessMixin(Trainer if TYPE_CHECKING else object):  # type: ignore[misc
     def create_scheduler(self, num_training_steps: int, optimizer: Any = None) -> Any:
         """Tell the method how many steps there will be, and build the scheduler."""
         self.method.total_steps = num_training_steps
+        # By now the model is wrapped, and FSDP2 has put sharded parameters in the places of those that were attached.
+        self.method.follow()
         return super().create_scheduler(num_training_steps, optimizer)
 
     def get_batch_samples(self, *args: Any, **kwargs: Any) -> tuple[list[Any], Any]:
@@ -142,6 +147,7 @@ class SharpnessMixin(Trainer if TYPE_CHECKING else object):  # type: ignore[misc
                 return self._pass(window, inputs, first=True, last=True)
         first = self._window is None
         if self._window is None:
+            refuse_wrapped(self.method, model)
             # Who calls this without the Trainer's loop has announced no batches: they come one by one.
             known = self._upcoming if any(inputs is batch for batch in self._upcoming[:1]) else []
             self._window = TrainerWindow(self, model, known, num_items_in_batch)
@@ -165,6 +171,7 @@ class SharpnessMixin(Trainer if TYPE_CHECKING else object):  # type: ignore[misc
             loss = window.first_pass(inputs, last=last)
             if last:
                 self.method.refine_gradients(window)
+                self.method.average_over_ranks()
         except BaseException:
             self._window = None
             self.method.abandon_step()
@@ -201,8 +208,10 @@ class SharpnessMixin(Trainer if TYPE_CHECKING else object):  # type: ignore[misc
 
     def _save_optimizer_and_scheduler(self, output_dir: str) -> None:
         super()._save_optimizer_and_scheduler(output_dir)
+        # Of sharded weights all ranks take part in this.
+        state = self.method.state_dict()
         if self.args.should_save:
-            save_file(self.method.state_dict(), Path(output_dir) / METHOD_STATE)
+            save_file(state, Path(output_dir) / METHOD_STATE)
 
     def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
         if checkpoint is not None:

@@ -8,15 +8,17 @@ run anyway.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
+from torch.distributed.fsdp import FSDPModule
 
 from bilora.example_losses import IGNORED_LABEL, example_losses
 from bilora.methods.options import MethodError
 from bilora.methods.window import Window, random_state, replaying, set_random_state
+from bilora.ranks import sum_over_ranks, world_size
 
 if TYPE_CHECKING:
     from bilora.trainer import SharpnessMixin
@@ -37,7 +39,12 @@ class TrainerWindow(Window):
         self, trainer: SharpnessMixin, model: nn.Module, batches: Sequence[Any], items: Any, *, share: float = 1.0
     ) -> None:
         scaler = trainer.accelerator.scaler
-        super().__init__(trainer.method.cost, share=share, loss_scaled=scaler is not None and scaler.is_enabled())
+        super().__init__(
+            trainer.method.cost,
+            share=share,
+            loss_scaled=scaler is not None and scaler.is_enabled(),
+            alone=trainer.method.alone,
+        )
         self._trainer = trainer
         self._model = model
         # The Trainer pops labels from the dictionary it is given.
@@ -63,32 +70,55 @@ class TrainerWindow(Window):
     def _step(self, inputs: dict[str, Any], items: Any = None) -> Tensor:
         """Forward and backward pass of one micro-batch, the Trainer's own way."""
         count = self._items if items is None else items
-        return self._trainer.plain_training_step(self._model, inputs, count)
+        with self._apart() if self.alone else nullcontext():
+            return self._trainer.plain_training_step(self._model, inputs, count)
+
+    def _apart(self) -> AbstractContextManager[None]:
+        """Leave gradients as they are on this rank."""
+        context: AbstractContextManager[None] = self._trainer.accelerator.no_sync(self._model)
+        return context
 
     def replay(self, kept: Sequence[Tensor] | None = None) -> None:
         """See `Window.replay`."""
         self._trainer.method.zero_gradients()
-        chosen = self._batches if kept is None else [_selected(b, k) for b, k in zip(self._batches, kept, strict=True)]
-        items, part = self._items, 1.0
+        chosen, items, part = self._batches, self._items, 1.0
+        run = list(range(len(chosen)))
         if kept is not None:
-            part = float(torch.cat([k.float() for k in kept]).mean())
-            if items is not None:
-                shifted = not self._trainer.method.model.config.is_encoder_decoder
-                items = items * (_scored(chosen, shifted=shifted) / _scored(self._batches, shifted=shifted))
-        run = [i for i, batch in enumerate(chosen) if kept is None or bool(kept[i].any())]
+            chosen, items, part = self._kept(kept)
+            if self.alone or world_size() == 1:
+                run = [index for index in run if bool(kept[index].any())]
         after = random_state()
         with torch.enable_grad():
             for index in run:
                 set_random_state(self._states[index])
-                accelerator = self._trainer.accelerator
-                with nullcontext() if index == run[-1] else accelerator.no_sync(self._model):
+                with nullcontext() if index == run[-1] else self._apart():
                     self._step(dict(chosen[index]), items)
         set_random_state(after)
         self.cost.gradients += self.share * part
 
+    def _kept(self, kept: Sequence[Tensor]) -> tuple[list[dict[str, Any]], Any, float]:
+        """Return the micro-batches with the kept examples alone, their scored tokens, and the part that is kept.
+
+        Ranks that share the batch take equally many passes, or one would wait for another: where nothing is kept one
+        example is run of which nothing is scored.
+        """
+        chosen = [_selected(b, k) for b, k in zip(self._batches, kept, strict=True)]
+        shifted = not self._trainer.method.model.config.is_encoder_decoder
+        counts = [float(sum(int(k.sum()) for k in kept)), float(sum(len(k) for k in kept))]
+        counts += [_scored(batches, shifted=shifted) for batches in (chosen, self._batches)]
+        if not self.alone and world_size() > 1:
+            device = self._trainer.accelerator.device
+            counts = sum_over_ranks(torch.tensor(counts, dtype=torch.float64, device=device)).tolist()
+            chosen = [
+                own if bool(k.any()) else _unscored(batch)
+                for own, batch, k in zip(chosen, self._batches, kept, strict=True)
+            ]
+        items = None if self._items is None else self._items * (counts[2] / counts[3])
+        return chosen, items, counts[0] / counts[1]
+
     def loss(self) -> Tensor:
         """See `Window.loss`."""
-        return torch.stack(self._forwards()).sum()
+        return self.mean(torch.stack(self._forwards()).sum())
 
     def example_losses(self) -> list[Tensor]:
         """See `Window.example_losses`."""
@@ -121,6 +151,10 @@ class TrainerWindow(Window):
                         self._model, trainer._prepare_inputs(dict(batch)), num_items_in_batch=self._items
                     )
                 losses.append(loss if self._items is not None else loss / len(self._batches))
+        for module in self._model.modules():
+            # Of FSDP2: after a forward pass alone it may still hold whole weights, which would not follow a change.
+            if isinstance(module, FSDPModule):
+                module.reshard()
         self.cost.forwards += self.share
         return losses
 
@@ -148,6 +182,12 @@ def _selected(batch: dict[str, Any], kept: Tensor) -> dict[str, Any]:
         else value
         for key, value in batch.items()
     }
+
+
+def _unscored(batch: dict[str, Any]) -> dict[str, Any]:
+    """Return the first example of a micro-batch, of which nothing is scored."""
+    first = _selected(batch, torch.arange(len(batch["labels"])) == 0)
+    return {**first, "labels": torch.full_like(first["labels"], IGNORED_LABEL)}
 
 
 def _scored(batches: Sequence[dict[str, Any]], *, shifted: bool) -> float:

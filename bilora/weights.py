@@ -16,7 +16,8 @@ from peft import PeftModel
 from torch import Tensor, nn
 
 from bilora.adapters import LoraFactors, displacement_norm, lora_factors
-from bilora.effective import AdaptedLayer, adapted_layers, is_plain_lora
+from bilora.effective import AdaptedLayer, adapted_layers, is_plain_lora, precise
+from bilora.shards import local, local_all, shards, summed
 
 
 class TrainedWeights(ABC):
@@ -24,16 +25,41 @@ class TrainedWeights(ABC):
 
     def __init__(self, parameters: Sequence[nn.Parameter]) -> None:
         self.parameters = list(parameters)
+        self._group = shards(self.parameters)
+
+    @property
+    def sharded(self) -> bool:
+        """Whether every rank holds some rows of each parameter only, see `bilora.shards`."""
+        return self._group is not None
+
+    def norm(self, vector: Sequence[Tensor]) -> Tensor:
+        """Return the L2 norm over all entries of tensors that are shared out as the parameters are, a scalar."""
+        norm = global_norm(vector)
+        return summed(norm.square(), self._group).sqrt() if self.sharded else norm
+
+    def norms(self, vectors: Sequence[Tensor]) -> Tensor:
+        """Return the L2 norm of every tensor, shape (len(vectors),)."""
+        norms = precise(torch.stack(torch._foreach_norm([precise(t) for t in vectors])))
+        return summed(norms.square(), self._group).sqrt() if self.sharded else norms
+
+    def dot(self, left: Sequence[Tensor], right: Sequence[Tensor]) -> Tensor:
+        """Return the inner product over all entries of two lists of such tensors, a scalar."""
+        return summed(global_dot(left, right), self._group)
+
+    def share_along(self, vector: Sequence[Tensor], axis: Sequence[Tensor]) -> Tensor:
+        """Return <vector, axis> / ||axis||^2 over all tensors together, and 0 where the axis is 0."""
+        square = self.norm(axis).square()
+        return torch.where(square > 0, self.dot(vector, axis) / square, torch.zeros_like(square))
 
     @abstractmethod
     def displacement_norm(self, before: Sequence[Tensor]) -> Tensor:
         """Return ||dW||_F over all weight matrices for the move from `before` to the present values.
 
         Args:
-            before: Earlier values of `parameters`, in their order.
+            before: Earlier values of `parameters`, in their order; of sharded ones the rows that are here.
 
         Returns:
-            A scalar fp32 tensor on the parameters' device.
+            A scalar tensor on the parameters' device, fp32 or better.
         """
 
 
@@ -42,7 +68,7 @@ class FullWeights(TrainedWeights):
 
     def displacement_norm(self, before: Sequence[Tensor]) -> Tensor:
         """See `TrainedWeights.displacement_norm`."""
-        return global_norm(torch._foreach_sub([p.detach() for p in self.parameters], list(before)))
+        return self.norm(torch._foreach_sub(local_all(self.parameters), list(before)))
 
 
 class LoraWeights(TrainedWeights):
@@ -59,14 +85,14 @@ class LoraWeights(TrainedWeights):
         norm = self._adapter_norm({id(p): value for p, value in zip(self.parameters, before, strict=True)})
         if not self._others:
             return norm
-        moves = [self.parameters[i].detach() - before[i] for i in self._others]
-        joint: Tensor = torch.linalg.vector_norm(torch.stack([norm, global_norm(moves)]))
+        moves = [local(self.parameters[i]) - before[i] for i in self._others]
+        joint: Tensor = torch.linalg.vector_norm(torch.stack([norm, self.norm(moves).to(norm.dtype)]))
         return joint
 
     def _adapter_norm(self, earlier: dict[int, Tensor]) -> Tensor:
         """||s (B A - B0 A0)||_F over all layers, from Gram matrices; `earlier` maps the ids of parameters to values."""
         # A factor that is not trained has not moved and stands for itself.
-        pairs = [(earlier.get(id(f.A), f.A.detach()), earlier.get(id(f.B), f.B.detach())) for f in self.factors]
+        pairs = [(earlier.get(id(f.A), local(f.A)), earlier.get(id(f.B), local(f.B))) for f in self.factors]
         return displacement_norm(self.factors, pairs)
 
 
@@ -91,12 +117,18 @@ class VariantWeights(LoraWeights):
             values = [earlier.get(id(p), p.detach()) for p in layer.parameters]
             norms.append(torch.linalg.vector_norm(layer.change() - layer.change(values)))
         norm: Tensor = torch.linalg.vector_norm(torch.stack([n.to(norms[0].device) for n in norms]))
-        return norm.float()
+        return norm
 
 
-def trained_weights(model: nn.Module) -> TrainedWeights:
-    """Return the trained weights of a model: those of its active adapter, or all parameters that require a gradient."""
-    parameters = [p for p in model.parameters() if p.requires_grad]
+def trained_weights(model: nn.Module, *, names: Sequence[str] | None = None) -> TrainedWeights:
+    """Return the trained weights of a model: those of its active adapter, or all parameters that require a gradient.
+
+    Args:
+        model: A PEFT model or any other.
+        names: Which parameters are trained; None takes those that require a gradient.
+    """
+    named = dict(model.named_parameters())
+    parameters = [p for p in named.values() if p.requires_grad] if names is None else [named[name] for name in names]
     if not isinstance(model, PeftModel):
         return FullWeights(parameters)
     adapter = str(model.active_adapters[0])
@@ -107,13 +139,13 @@ def trained_weights(model: nn.Module) -> TrainedWeights:
 
 
 def global_norm(tensors: Sequence[Tensor]) -> Tensor:
-    """Return the L2 norm over all entries of all tensors, a scalar fp32 tensor."""
-    norm: Tensor = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(list(tensors))).float())
+    """Return the L2 norm over all entries of all tensors, a scalar tensor, fp32 or better."""
+    norm: Tensor = torch.linalg.vector_norm(precise(torch.stack(torch._foreach_norm(list(tensors)))))
     return norm
 
 
 def global_dot(left: Sequence[Tensor], right: Sequence[Tensor]) -> Tensor:
-    """Return the inner product over all entries of two lists of tensors of equal shapes, a scalar fp32 tensor."""
+    """Return the inner product over all entries of two lists of tensors of equal shapes, a scalar, fp32 or better."""
     products = [torch.dot(a.flatten(), b.flatten()) for a, b in zip(left, right, strict=True)]
-    total: Tensor = torch.stack(products).float().sum()
+    total: Tensor = precise(torch.stack(products)).sum()
     return total

@@ -2,7 +2,7 @@
 
 Measures any PEFT checkpoint or model folder on any data, writes `measure.json` after every part, and a page of tables
 and figures at the end. A part that cannot be measured is noted with its reason and does not stop the others; the same
-command does what is missing.
+command does what is missing. Under `torchrun` the ranks share the batches, and the first one writes.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import sys
 import warnings
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from analysis.errors import AnalysisError, SettingsError
 from analysis.losses import LossFunction, causal_lm_loss, seq2seq_lm_loss, sequence_classification_loss
 from analysis.measure.data import encode, make_batches, read_rows
 from analysis.measure.display import Display
+from analysis.measure.launch import folder_of_rank, join, launched
 from analysis.measure.loading import DTYPES, LoadedModel, load
 from analysis.measure.page import write_page
 from analysis.measure.parts import PARTS, Context
@@ -39,14 +40,26 @@ _LOSSES: dict[str, LossFunction] = {
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; returns its exit code (0: all done, 1: a part failed, 2: bad input, 130: interrupted)."""
-    console = Console()
+    with launched() as first:
+        return _main(sys.argv[1:] if arguments is None else list(arguments), first=first)
+
+
+def _main(arguments: list[str], *, first: bool) -> int:
+    console = Console(quiet=not first)
     warnings.simplefilter("ignore", FutureWarning)
     try:
-        settings = read_settings(sys.argv[1:] if arguments is None else list(arguments))
-        context, record, spaces = prepare(settings)
+        settings = read_settings(arguments)
+        join(_device(settings.device).type)
+        with folder_of_rank(Path(settings.out), first=first) as folder:
+            return _measured(replace(settings, out=str(folder)), console)
     except AnalysisError as error:
-        print(f"error: {error}", file=sys.stderr)
+        if first:
+            print(f"error: {error}", file=sys.stderr)
         return EXIT_USAGE
+
+
+def _measured(settings: MeasureSettings, console: Console) -> int:
+    context, record, spaces = prepare(settings)
     try:
         failures = measure_all(context, record, spaces, console)
     except KeyboardInterrupt:

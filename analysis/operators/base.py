@@ -13,9 +13,10 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from analysis import vectors
+from analysis import ranks, vectors
 from analysis.errors import SettingsError
 from analysis.objective import Objective
+from analysis.sharding import is_sharded, like, local
 from analysis.spaces import ParameterSpace
 from analysis.vectors import Vector
 
@@ -90,15 +91,17 @@ class SpaceOperator:
         """
         with self.space, torch.enable_grad():
             direction = self.space.project(vector)
+            wanted = [self.vector_dtype or vectors.working_dtype(t.dtype) for t in self.space.tensors]
             product = [
-                torch.zeros_like(t, dtype=self.vector_dtype or vectors.working_dtype(t.dtype), requires_grad=False)
-                for t in self.space.tensors
+                like(t, torch.zeros_like(local(t), dtype=dtype, requires_grad=False))
+                for t, dtype in zip(self.space.tensors, wanted, strict=True)
             ]
-            tokens = self.add_products(direction, product)
+            tokens = self.objective.add_over_ranks(product, self.add_products(direction, product))
             self._tokens = self.objective.checked_tokens(tokens)
-            mean = 1.0 / self._tokens
+            for block in product:
+                local(block).mul_(1.0 / self._tokens)
             self.products += 1
-            return self.space.project([block.mul_(mean) for block in product])
+            return self.space.project(product)
 
     def accumulate(self, vector: Sequence[Tensor], onto: Vector, *, scale: float) -> None:
         """Replace `onto` by M v + scale * onto, without memory for a product of its own.
@@ -112,13 +115,15 @@ class SpaceOperator:
             raise SettingsError("accumulate weighs by the tokens that a product has counted; call matvec once first")
         with self.space, torch.enable_grad():
             direction = self.space.project(vector)
+            # What every rank holds of a vector that is not sharded goes into the sum over ranks once.
+            counts = not self.objective.shared or is_sharded(onto) or ranks.rank() == 0
             for block in onto:
-                block.mul_(scale * self._tokens)
-            self.add_products(direction, onto)
+                local(block).mul_(scale * self._tokens if counts else 0.0)
+            self.objective.add_over_ranks(onto, self.add_products(direction, onto))
             self.products += 1
             for block, projected in zip(onto, self.space.project(onto), strict=True):
-                torch.mul(projected, 1.0 / self._tokens, out=block)
+                torch.mul(local(projected), 1.0 / self._tokens, out=local(block))
 
     def add_products(self, direction: Vector, product: Vector) -> int:
-        """Add every batch's M_b v to `product`, in place, and return the number of counted tokens."""
+        """Add M_b v of every batch that is this rank's to `product`, in place, and return the number of its tokens."""
         raise NotImplementedError

@@ -70,7 +70,7 @@ class ForwardRoute:
             virtual_linears(self.space, virtual, apart=layers.compiled_layers),
             layers.wide_outside(),
         ):
-            for index in range(len(self.objective.batches)):
+            for index, _ in self.objective.passes():
                 with layers.level():
                     output, gradient, count = self._dual_output(index, layers)
                     tokens += count

@@ -15,6 +15,7 @@ from analysis.operators.base import SpaceOperator
 from analysis.operators.forward import ForwardRoute
 from analysis.operators.reverse import ReverseRoute
 from analysis.operators.routes import Route, RouteChoice, build_route, check_route, choose_route
+from analysis.sharding import is_sharded
 from analysis.spaces import ParameterSpace
 from analysis.vectors import Vector
 
@@ -39,7 +40,8 @@ class HessianOperator(SpaceOperator):
             weights need no second copy.
 
     Raises:
-        SettingsError: The route is unknown, cannot be compiled, or finds no layers to compile.
+        SettingsError: The route is unknown, cannot be compiled, finds no layers to compile, or cannot be taken with
+            sharded matrices.
     """
 
     def __init__(
@@ -57,6 +59,13 @@ class HessianOperator(SpaceOperator):
         self.graph_budget_bytes = graph_budget_bytes
         self._route: Route | None = None
         self._choice: RouteChoice | None = None
+        if is_sharded(space.tensors):
+            if check_route(route) not in ("auto", "reverse") or compile_layers or compute_dtype is not None:
+                raise SettingsError(
+                    f"matrices that are sharded over ranks go with the reverse route; found route={route!r}, "
+                    f"compile_layers={compile_layers}"
+                )
+            route = "reverse"
         if compile_layers or compute_dtype is not None:
             if check_route(route) not in ("auto", "forward"):
                 raise SettingsError(f"compile_layers needs the forward route; found route={route!r}")

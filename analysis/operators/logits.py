@@ -76,7 +76,7 @@ class LogitsOperator(SpaceOperator):
             virtual_linears(self.space, virtual, apart=layers.compiled_layers),
             layers.wide_outside(),
         ):
-            for index in range(len(self.objective.batches)):
+            for index, _ in self.objective.passes():
                 with layers.level():
                     scored = self.objective.batch_logits(index, layers=layers)
                     values, tangent = parts(scored.values)

@@ -21,6 +21,7 @@ from analysis.objective import Objective
 from analysis.operators.attention import differentiable_attention
 from analysis.operators.blocked import check_differentiable_twice, naming_the_operation, refuse_fused_attention
 from analysis.operators.virtual_linear import VirtualWeights, virtual_linears
+from analysis.sharding import is_sharded, local
 from analysis.spaces import ParameterSpace
 from analysis.vectors import Vector
 
@@ -54,9 +55,12 @@ class ReverseRoute:
     def __init__(self, objective: Objective, space: ParameterSpace, *, graph_budget_bytes: int) -> None:
         self.objective = objective
         self.space = space
-        self.graph_budget_bytes = graph_budget_bytes
+        # A graph that is kept would hold whole matrices.
+        self.graph_budget_bytes = 0 if is_sharded(space.tensors) else graph_budget_bytes
         self._kept: dict[int, _GradientGraph] = {}
-        self._virtual = VirtualWeights(anchor=torch.zeros((), device=space.tensors[0].device, requires_grad=True))
+        self._virtual = VirtualWeights(
+            anchor=torch.zeros((), device=local(space.tensors[0]).device, requires_grad=True)
+        )
         self._checked = False
 
     @property
@@ -82,14 +86,16 @@ class ReverseRoute:
                 virtual_linears(self.space, self._virtual),
             ):
                 weights = self._weights()
-                for index in range(len(self.objective.batches)):
-                    tokens += self._add_batch(index, direction, product, weights)
+                for index, weight in self.objective.passes():
+                    tokens += self._add_batch(index, direction, product, weights, weight)
         finally:
             self._virtual.direction, self._virtual.product = (), ()
         return tokens
 
-    def _add_batch(self, index: int, direction: Vector, product: Vector, weights: tuple[float, ...]) -> int:
-        graph = self._graph(index, weights)
+    def _add_batch(
+        self, index: int, direction: Vector, product: Vector, weights: tuple[float, ...], weight: float
+    ) -> int:
+        graph = self._graph(index, weights, weight)
         if not graph.gradients:
             return graph.tokens
         tensors = [*self.space.tensors, self._virtual.anchor]
@@ -113,7 +119,7 @@ class ReverseRoute:
 
         Version counters, and norms too: PyTorch's fused optimizers write without counting.
         """
-        held = [tensor.detach() for tensor in (*self.space.model.parameters(), *self.space.tensors)]
+        held = [local(tensor).detach() for tensor in (*self.space.model.parameters(), *self.space.tensors)]
         versions = tuple(float(tensor._version) for tensor in held)
         if self.graph_budget_bytes == 0 or (self._checked and not self._kept):
             return versions  # nothing is kept, or nothing fits
@@ -121,28 +127,29 @@ class ReverseRoute:
         norms = torch.stack([norm.double().to(held[0].device) for norm in torch._foreach_norm(wide)])
         return (*versions, *norms.tolist())
 
-    def _graph(self, index: int, weights: tuple[float, ...]) -> _GradientGraph:
+    def _graph(self, index: int, weights: tuple[float, ...], weight: float) -> _GradientGraph:
         """Return the gradient graph of a batch, kept from an earlier product if no weight was written since."""
         kept = self._kept.get(index)
         if kept is not None and kept.weights == weights:
             return kept
         self._kept.pop(index, None)
-        graph = self._build_graph(index, weights)
+        graph = self._build_graph(index, weights, weight)
         if 0 < graph.saved_bytes <= self.graph_budget_bytes - self.kept_bytes:
             self._kept[index] = graph
         return graph
 
-    def _build_graph(self, index: int, weights: tuple[float, ...]) -> _GradientGraph:
+    def _build_graph(self, index: int, weights: tuple[float, ...], weight: float) -> _GradientGraph:
         tensors = [*self.space.tensors, self._virtual.anchor]
         with _counting_saved_bytes(tensors, wanted=self.graph_budget_bytes > 0) as saved:
             total, tokens = self.objective.batch_loss(index)
-            gradients = torch.autograd.grad(total, tensors, create_graph=True, allow_unused=True)
+            gradients = torch.autograd.grad(weight * total, tensors, create_graph=True, allow_unused=True)
         if not self._checked:
             check_differentiable_twice(gradients)
             self._checked = True
         # A parameter that enters linearly, or not at all, has a gradient without a graph: its rows of H are zero.
         curved = [i for i, gradient in enumerate(gradients) if gradient is not None and gradient.requires_grad]
-        return _GradientGraph([gradients[i] for i in curved], curved, tokens, sum(saved.values()), weights)
+        counted = int(weight) * tokens
+        return _GradientGraph([gradients[i] for i in curved], curved, counted, sum(saved.values()), weights)
 
 
 @contextmanager
@@ -151,7 +158,7 @@ def _counting_saved_bytes(weights: list[Tensor], *, wanted: bool) -> Iterator[di
 
     Nothing is counted, and nothing is slowed down, if the number is not wanted.
     """
-    own = {tensor.untyped_storage().data_ptr() for tensor in weights}
+    own = {local(tensor).untyped_storage().data_ptr() for tensor in weights}
     saved: dict[int, int] = {}
 
     def pack(tensor: Tensor) -> Tensor:

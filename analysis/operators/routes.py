@@ -134,5 +134,5 @@ def _checked(
 
 def _product(route: Route, objective: Objective, space: ParameterSpace, direction: Sequence[Tensor]) -> Vector:
     product = vectors.zeros_like(space.tensors)
-    tokens = route.add_products(list(direction), product)
+    tokens = objective.add_over_ranks(product, route.add_products(list(direction), product))
     return space.project(vectors.scale(product, 1.0 / objective.checked_tokens(tokens)))

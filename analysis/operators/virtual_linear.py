@@ -9,6 +9,9 @@ bfloat16 weights. The tokens leave as the gradient of one scalar, the anchor, so
 In forward mode a layer maps (x, x') to (y, y') = (x W^T, x' W^T + x V^T), and its backward of a dual gradient (d, d')
 passes (d W, d' W + d V) on and adds d'^T x + d^T x' to the result. The Gauss-Newton matrix wants y' forwards but a
 plain gradient back, and adds d^T x.
+
+A matrix that is sharded over ranks (`analysis.sharding`) is gathered whenever it is read, and so is its v; what is added
+is reduced to its rows' owners. That is for double backward alone.
 """
 
 from __future__ import annotations
@@ -24,6 +27,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from analysis.operators.duals import dual, parts
+from analysis.sharding import ShardedLinear, add_reduced, is_sharded, whole
 from analysis.spaces import ParameterSpace
 
 
@@ -46,7 +50,9 @@ class VirtualWeights:
     def add(self, block: int, left: Tensor, right: Tensor) -> None:
         """Add left^T right, of shapes (t, m) and (t, n), to a block of the product."""
         target = self.product[block]
-        if target.dtype == left.dtype:
+        if is_sharded([target]):
+            add_reduced(target, left.mT @ right)
+        elif target.dtype == left.dtype:
             target.addmm_(left.mT, right)
         else:
             target.add_(left.mT @ right)
@@ -59,7 +65,7 @@ class _Linear(torch.autograd.Function):
     def forward(ctx: Any, x: Tensor, _: Tensor, weight: Tensor, block: int, virtual: VirtualWeights) -> Tensor:
         ctx.save_for_backward(x, weight)
         ctx.block, ctx.virtual = block, virtual
-        return functional.linear(x, weight)
+        return functional.linear(x, whole(weight))
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> Any:
@@ -70,7 +76,7 @@ class _Linear(torch.autograd.Function):
             passed, token = _Backward.apply(gradient, x, weight, ctx.block, ctx.virtual)  # type: ignore[no-untyped-call]
             return passed if ctx.needs_input_grad[0] else None, token, None, None, None
         ctx.virtual.add(ctx.block, gradient, x)
-        return gradient @ weight if ctx.needs_input_grad[0] else None, None, None, None, None
+        return gradient @ whole(weight) if ctx.needs_input_grad[0] else None, None, None, None, None
 
 
 class _Backward(torch.autograd.Function):
@@ -83,17 +89,17 @@ class _Backward(torch.autograd.Function):
         ctx.save_for_backward(gradient, x, weight)
         ctx.set_materialize_grads(False)
         ctx.block, ctx.virtual = block, virtual
-        return gradient @ weight, torch.zeros_like(virtual.anchor)
+        return gradient @ whole(weight), torch.zeros_like(virtual.anchor)
 
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx: Any, *cotangents: Tensor | None) -> Any:
         gradient, x, weight = ctx.saved_tensors
         passed, _ = cotangents
-        v = ctx.virtual.direction[ctx.block].to(weight.dtype)
+        v = whole(ctx.virtual.direction[ctx.block]).to(weight.dtype)
         to_gradient, to_x = functional.linear(x, v), None
         if passed is not None:
-            to_gradient.addmm_(passed, weight.mT)
+            to_gradient.addmm_(passed, whole(weight).mT)
             ctx.virtual.add(ctx.block, gradient, passed)
         if ctx.needs_input_grad[1]:
             to_x = gradient @ v
@@ -147,7 +153,7 @@ def virtual_linears(
     chosen: list[Any] = []
     try:
         for module, attribute, block in space.holders():
-            own = type(module) is nn.Linear and "forward" not in module.__dict__
+            own = type(module) in (nn.Linear, ShardedLinear) and "forward" not in module.__dict__
             if own and attribute == "weight" and id(module) not in left:
                 chosen.append(module)
                 chosen[-1].forward = partial(_forward, chosen[-1], block, virtual)

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from analysis import vectors
 from analysis.errors import DirectionError, SpaceError
+from analysis.sharding import local
 from analysis.vectors import Vector
 
 WIDE_TYPES = (torch.float32, torch.float64)
@@ -163,15 +164,16 @@ class ParameterSpace:
         """
         with self:
             self.check_wide()
-            saved = [tensor.detach().clone() for tensor in self.tensors]
+            held = [local(tensor).detach() for tensor in self.tensors]
+            saved = [tensor.clone() for tensor in held]
             try:
                 with torch.no_grad():
-                    for tensor, origin, step in zip(self.tensors, saved, vector, strict=True):
-                        tensor.copy_(torch.add(origin, step, alpha=scale))
+                    for tensor, origin, step in zip(held, saved, vector, strict=True):
+                        tensor.copy_(torch.add(origin, local(step), alpha=scale))
                 yield
             finally:
                 with torch.no_grad():
-                    for tensor, origin in zip(self.tensors, saved, strict=True):
+                    for tensor, origin in zip(held, saved, strict=True):
                         tensor.copy_(origin)
 
     def check_wide(self) -> None:

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from analysis.errors import SpaceError
+from analysis.sharding import refuse_sharded
 from analysis.spaces.adapted import AdaptedLayer, adapted_layers, kind_of, tuner_layers
 from analysis.spaces.response import effective_weight
 from analysis.vectors import working_dtype
@@ -45,6 +46,7 @@ class MergedMatrix:
 
     def merged(self) -> Tensor:
         """Return W (m, n) in the working type, an offset's share included; a weight of no layer as it is."""
+        refuse_sharded(self.name, self.tensor)
         if self.offset is not None:
             like = self.offset.weight
             return (
@@ -57,6 +59,7 @@ class MergedMatrix:
 
     def row_norms(self) -> Tensor:
         """Return the norms (m,) of the rows of W."""
+        refuse_sharded(self.name, self.tensor)
         if self.layer is not None and self.offset is None:
             return self.layer.row_norms().to(self.layer.weight.dtype)
         rows = self.merged()

@@ -51,6 +51,11 @@ class AuxiliaryMethod(Method):
         self._scalings = torch.tensor([layer.scaling for layer in self.pair.auxiliary])
         return peft_model
 
+    def follow(self) -> None:
+        """See `Method.follow`."""
+        super().follow()
+        self.pair.follow()
+
     def auxiliary_parameters(self) -> list[Tensor]:
         """Return A and B of every layer's auxiliary."""
         return [p for f in self.pair.auxiliary for p in (f.A, f.B)]

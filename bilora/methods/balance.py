@@ -12,7 +12,6 @@ the schedule open.
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -21,6 +20,7 @@ from torch import Tensor
 from bilora.methods.base import Method
 from bilora.methods.options import MethodOptions, nonnegative, one_of, option
 from bilora.methods.schedule import SCHEDULES, remaining
+from bilora.shards import local, local_all
 from bilora.weights import LoraWeights
 
 
@@ -56,11 +56,12 @@ class BalanceMethod(Method):
         """Multiply A and B of every layer by 1 - a h and 1 + a h, or the other way round."""
         factors = self.weights.factors
         rate = self.primary_group["lr"] * self.options.alpha * remaining(self, self.options.schedule)
-        norms = [_norms([f.A.detach() for f in factors]), _norms([f.B.detach() for f in factors])]
+        A, B = local_all([f.A for f in factors]), local_all([f.B for f in factors])
+        norms = [self.weights.norms(A), self.weights.norms(B)]
         shrink_A = self.first_shrinks(*norms)
         growth = torch.where(shrink_A, -rate, rate)  # (layers,), of A
-        torch._foreach_mul_([f.A for f in factors], list((1.0 + growth).unbind()))
-        torch._foreach_mul_([f.B for f in factors], list((1.0 - growth).unbind()))
+        torch._foreach_mul_(A, list((1.0 + growth).unbind()))
+        torch._foreach_mul_(B, list((1.0 - growth).unbind()))
         self.means.add("imbalance", (norms[0].square() - norms[1].square()).abs().mean())
 
     @abstractmethod
@@ -93,13 +94,10 @@ class LoraNbar(BalanceMethod):
     def first_shrinks(self, norms_A: Tensor, norms_B: Tensor) -> Tensor:
         """See `BalanceMethod.first_shrinks`; gradients of the whole effective batch, not clipped; on a tie A grows."""
         factors = self.weights.factors
-        return _norms([_gradient(f.A) for f in factors]) < _norms([_gradient(f.B) for f in factors])
-
-
-def _norms(tensors: Sequence[Tensor]) -> Tensor:
-    return torch.stack(torch._foreach_norm([t.float() for t in tensors]))
+        of_A, of_B = [_gradient(f.A) for f in factors], [_gradient(f.B) for f in factors]
+        return self.weights.norms(of_A) < self.weights.norms(of_B)
 
 
 def _gradient(parameter: Tensor) -> Tensor:
-    """The gradient, or zero where a layer took no part in the loss."""
-    return torch.zeros_like(parameter) if parameter.grad is None else parameter.grad
+    """The gradient as far as it is here, or zero where a layer took no part in the loss."""
+    return torch.zeros_like(local(parameter)) if parameter.grad is None else local(parameter.grad)

@@ -35,8 +35,10 @@ from bilora.adapters import attach_primary
 from bilora.methods.means import RunningMeans
 from bilora.methods.options import MethodError, MethodOptions
 from bilora.methods.window import Cost, LoopWindow, Window
+from bilora.ranks import average, rank, world_size
 from bilora.residual_base import load_primary, primary_saved
-from bilora.weights import TrainedWeights, trained_weights
+from bilora.shards import is_sharded, whole
+from bilora.weights import TrainedWeights, VariantWeights, trained_weights
 
 
 class Method(ABC):
@@ -69,6 +71,8 @@ class Method(ABC):
     #: Whether a pass depends on nothing but weights, batch and the device's random numbers, so that it may be recorded
     #: once and replayed, see `bilora.graphed`.
     replayable: ClassVar[bool] = False
+    #: Whether gradients are carried from one step to the next, so that they must be those of all ranks.
+    carries_gradients: ClassVar[bool] = False
 
     def __init__(self, options: MethodOptions | None = None) -> None:
         self.options = self.options_class() if options is None else options
@@ -100,7 +104,37 @@ class Method(ABC):
             raise MethodError(f"method {self.name!r} does not run on a quantised base: {self.refused_on_quantised}")
         self._model = self.prepare_model(model, config)
         self.weights: TrainedWeights = trained_weights(self._model)
+        self._trained_names = [name for name, p in self._model.named_parameters() if p.requires_grad]
         return self._model
+
+    def follow(self) -> None:
+        """Find the trained weights anew: FSDP2 puts sharded parameters in the places of those that were attached.
+
+        `build_optimizer` does so, and so does the Trainer once its model is wrapped; what several ranks must agree on
+        is agreed upon here too, so that all of them must call it.
+
+        Raises:
+            MethodError: If the method cannot be trained as the weights are sharded.
+        """
+        # A checkpointing wrapper adds a part to the names.
+        found = {name.replace("._checkpoint_wrapped_module", ""): name for name, _ in self.model.named_parameters()}
+        names = [found[name.replace("._checkpoint_wrapped_module", "")] for name in self._trained_names]
+        self.weights = trained_weights(self.model, names=names)
+        if self.scope != "step" and self.weights.sharded:
+            raise MethodError(
+                f"method {self.name!r}: sam_scope={self.scope} gives every rank an adversary of its own, and under FSDP2 "
+                "all ranks share one copy of the weights; train with DDP, or with sam_scope=step"
+            )
+        if isinstance(self.weights, VariantWeights) and self.weights.sharded:
+            raise MethodError(
+                f"method {self.name!r}: DoRA, HiRA and DeLoRA change a weight by a formula of the whole matrix, of which "
+                "every rank holds some rows under FSDP2; train with DDP, or with plain LoRA (PiSSA, LoRA-GA)"
+            )
+        if self.scope != "step" and self.carries_gradients and world_size() > 1:
+            raise MethodError(
+                f"method {self.name!r} carries a gradient from step to step, which with sam_scope={self.scope} would be "
+                "another one on every rank; train with sam_scope=step"
+            )
 
     def prepare_model(self, model: nn.Module, config: PeftConfig | None) -> nn.Module:
         """Return the model with the primary adapter and nothing else trainable."""
@@ -156,8 +190,23 @@ class Method(ABC):
 
     @property
     def scope(self) -> str:
-        """`step` if the moments belong to an effective batch, `micro-batch` if to each of its micro-batches."""
+        """Whose moments they are: of an effective batch (`step`), each rank's part of it (`rank`) or `micro-batch`."""
         return "step"
+
+    @property
+    def alone(self) -> bool:
+        """Whether each of several ranks perturbs its own weights, by gradients that are not synchronised before."""
+        return self.scope != "step" and world_size() > 1
+
+    def own_vectors(self) -> list[Tensor]:
+        """Return what a step holds beside gradients that is this rank's own, if ranks perturb alone."""
+        return []
+
+    def average_over_ranks(self) -> None:
+        """Average the gradients, and what else of a step is this rank's own, over ranks that perturbed alone."""
+        if self.alone:
+            average([p.grad for p in self.trained_parameters() if p.grad is not None])
+            average(self.own_vectors())
 
     def evaluation(self) -> AbstractContextManager[None]:
         """Context in which the model computes what will be exported."""
@@ -170,12 +219,27 @@ class Method(ABC):
         return nullcontext()
 
     def export(self, folder: str | Path) -> None:
-        """Write what was trained to `folder`: an adapter in PEFT's format, or a whole model."""
+        """Write what was trained to `folder`: an adapter in PEFT's format, or a whole model.
+
+        Under FSDP2 all ranks must call this, and the first one writes.
+        """
         with self.exporting():
-            self.model.save_pretrained(str(folder))
+            if not any(is_sharded(p) for p in self.model.parameters()):
+                self.model.save_pretrained(str(folder))
+                return
+            adapter = isinstance(self.model, PeftModel)
+            state = {n: whole(p) for n, p in self.model.named_parameters() if p.requires_grad or not adapter}
+            if rank() == 0:
+                self.model.save_pretrained(str(folder), state_dict=state)
 
     def load_adapter(self, folder: str | Path) -> None:
-        """Load an adapter that `export` or a checkpoint wrote into the live parameters, without adding it anew."""
+        """Load an adapter that `export` or a checkpoint wrote into the live parameters, without adding it anew.
+
+        Raises:
+            MethodError: If the parameters are sharded.
+        """
+        if any(is_sharded(p) for p in self.model.parameters()):
+            raise MethodError("an adapter is loaded before the model is sharded: resume under DDP, or load it first")
         load_primary(self.model, folder, str(self.model.active_adapters[0]))
 
     def extra_memory(self) -> int:
@@ -208,7 +272,8 @@ class Method(ABC):
                 method that selects examples calls it with a boolean mask (examples,), and saves a forward pass if
                 it returns the loss and the losses (examples,).
                 Gradients must be zero (or None) before the call; with `sam_scope="micro-batch"` call this once
-                per micro-batch, and gradients add up.
+                per micro-batch, and gradients add up. With this scope and with "rank" it must not synchronise (run
+                it under `DistributedDataParallel.no_sync`): the gradients are averaged here.
             loss: Returns the mean loss alone; only zeroth-order methods ask for it.
             example_losses: Returns the losses (examples,) of the effective batch; only methods that select examples
                 ask for it.
@@ -216,12 +281,20 @@ class Method(ABC):
         Returns:
             The loss of the first pass.
         """
-        window = LoopWindow(self.cost, forward_backward, self.zero_gradients, loss=loss, example_losses=example_losses)
+        window = LoopWindow(
+            self.cost,
+            forward_backward,
+            self.zero_gradients,
+            loss=loss,
+            example_losses=example_losses,
+            alone=self.alone,
+        )
         with self.gradients_added():
             self.before_backward(window)
             try:
                 first = window.first_pass(with_example_losses=self.needs_example_losses)
                 self.refine_gradients(window)
+                self.average_over_ranks()
             except BaseException:
                 self.abandon_step()
                 raise
@@ -230,7 +303,7 @@ class Method(ABC):
     @contextmanager
     def gradients_added(self) -> Iterator[None]:
         """Let a method of micro-batch scope see its own gradients alone, and add them to what stood before."""
-        if self.scope == "step":
+        if self.scope != "micro-batch":
             yield
             return
         earlier = [(p, p.grad) for p in self.trained_parameters()]

@@ -24,6 +24,7 @@ from torch.autograd.graph import increment_version
 from bilora.flat import in_one_piece
 from bilora.methods.auxiliary import AuxiliaryMethod, AuxiliaryOptions
 from bilora.methods.options import MethodError, boolean, nonnegative, one_of, option, optional
+from bilora.shards import local_all, put, whole
 
 CLIP_SCHEMES = ("global", "per-layer", "none")
 SCHEDULES = ("primary", "constant")
@@ -105,14 +106,15 @@ class BiLora(AuxiliaryMethod):
         outside = norms > rho
         shrunk = (rho * (1.0 - _MARGIN) / norms.where(outside, torch.ones_like(norms))).sqrt()
         factors = shrunk.where(outside, torch.ones_like(norms)).to(self.pair.auxiliary[0].A.dtype)
-        vector = in_one_piece(self.auxiliary_parameters())
+        held = local_all(self.auxiliary_parameters())
+        vector = in_one_piece(held)
         if factors.dim() == 0 and vector is not None:
             vector.mul_(factors)
             increment_version(self.auxiliary_parameters())
         elif factors.dim() == 0:
-            torch._foreach_mul_(self.auxiliary_parameters(), factors)
+            torch._foreach_mul_(held, factors)
         else:
-            torch._foreach_mul_(self.auxiliary_parameters(), [f for f in factors.unbind() for _ in range(2)])
+            torch._foreach_mul_(held, [f for f in factors.unbind() for _ in range(2)])
 
     def extra_memory(self) -> int:
         """The auxiliary's factors, gradients and two moments."""
@@ -122,8 +124,8 @@ class BiLora(AuxiliaryMethod):
         """Return the auxiliary's factors, which exports leave out and a resumed run needs."""
         state = super().state_dict()
         for layer in self.pair.auxiliary:
-            state[f"{layer.name}.A"] = layer.A.detach().clone()
-            state[f"{layer.name}.B"] = layer.B.detach().clone()
+            state[f"{layer.name}.A"] = whole(layer.A).clone()
+            state[f"{layer.name}.B"] = whole(layer.B).clone()
         return state
 
     @torch.no_grad()
@@ -143,4 +145,4 @@ class BiLora(AuxiliaryMethod):
                         f"the checkpoint holds {found} for the auxiliary factor {layer.name}.{part}; expected "
                         f"shape {tuple(parameter.shape)}. Resume with the options the run was started with"
                     )
-                parameter.copy_(saved)
+                put(parameter, saved)

@@ -28,6 +28,7 @@ from bilora.methods.perturbation import OnePassPerturbation
 from bilora.methods.sam import scale_to
 from bilora.methods.schedule import SCHEDULES, remaining
 from bilora.methods.window import Window
+from bilora.shards import local, local_all, shards, summed, whole_all
 from bilora.weights import LoraWeights, VariantWeights
 
 # Singular values below about 1e-3 of the root mean square are damped in a pseudo-inverse from an fp32 Gram matrix:
@@ -75,7 +76,7 @@ class EflatLora(OnePassPerturbation):
                 "method 'eflat-lora' estimates the gradient from the factors of plain LoRA; DoRA, HiRA and DeLoRA have "
                 "other formulas: use plain LoRA (PiSSA, LoRA-GA) or another method"
             )
-        self._average = CarriedVector("average", self._targets)
+        self._average = CarriedVector("average", lambda: self._targets)
         return attached
 
     @property
@@ -93,9 +94,9 @@ class EflatLora(OnePassPerturbation):
 
     def observe(self) -> None:
         """Move the average towards the E_B of this step's gradient."""
-        targets = self._targets
+        targets, values = self._targets, local_all(self._targets)
         started = len(self._average) > 0
-        points = [B + move for B, move in zip(targets, self._average.of(targets), strict=True)] if started else targets
+        points = [B + move for B, move in zip(values, self._average.of(targets), strict=True)] if started else values
         rho = self.options.rho * remaining(self, self.options.rho_schedule)
         per_layer = self.options.radius_scope == "per-layer"
         new = ascent_in_b(self.weights.factors, points, rho=rho, per_layer=per_layer)
@@ -124,29 +125,33 @@ def ascent_in_b(
     """Return E_B = (1/s) E_W A^+ of every layer, with E_W = rho g / ||g|| for the estimate g of the full gradient.
 
     With X = (1/s) g_B (A A^T)^-1 and Y = (1/s) (B^T B)^+ g_A the estimate is g = (X A + B Y) / 2; it is never formed:
-    its norm comes from Gram matrices, and g A^+ = (X + B (Y A^T) (A A^T)^-1) / 2.
+    its norm comes from Gram matrices, and g A^+ = (X + B (Y A^T) (A A^T)^-1) / 2. Of sharded factors A and its gradient
+    are gathered; the rows of B and X stay, and B^T B and the norm are summed over the ranks.
 
     Args:
         factors: The layers, with gradients in `A.grad` and `B.grad`.
-        points: For each layer the B (m, r) at which the gradients were taken.
+        points: For each layer the B (m, r) at which the gradients were taken; of a sharded one the rows that are here.
         rho: Radius.
         per_layer: Whether ||E_W||_F = rho in each layer, rather than over all of them.
     """
     squares: dict[int, Tensor] = {}
     moves: dict[int, Tensor] = {}
+    first = [f.A for f in factors]
+    group = shards(first)
+    whole_A, whole_g_A = whole_all(first), whole_all(first, [_gradient(A) for A in first])
     for indices in groups_of((f.A.shape, f.B.shape, f.scaling) for f in factors):
-        layers = [factors[i] for i in indices]
-        scaling = layers[0].scaling
-        A, B = _stacked([f.A for f in layers]), _stacked([points[i] for i in indices])  # (layers, r, n), (layers, m, r)
-        g_A, g_B = _stacked([_gradient(f.A) for f in layers]), _stacked([_gradient(f.B) for f in layers])
+        scaling = factors[indices[0]].scaling
+        A, B = _stacked([whole_A[i] for i in indices]), _stacked([points[i] for i in indices])  # (layers, r, n), (m, r)
+        g_A = _stacked([whole_g_A[i] for i in indices])
+        g_B = _stacked([_gradient(factors[i].B) for i in indices])
         inverse_A = _inverse(A @ A.mT)
-        X, Y = g_B @ inverse_A / scaling, _inverse(B.mT @ B) @ g_A / scaling
+        X, Y = g_B @ inverse_A / scaling, _inverse(summed(B.mT @ B, group)) @ g_A / scaling
         norms = gram_norms_squared(torch.cat([A, Y], dim=1), torch.cat([X, B], dim=2)) / 4
         found = (X + B @ (Y @ A.mT @ inverse_A)) / (2 * scaling)
         squares.update(zip(indices, norms.unbind(), strict=True))
         moves.update(zip(indices, found.unbind(), strict=True))
     ordered = [moves[i] for i in range(len(factors))]
-    joint = torch.stack([squares[i] for i in range(len(factors))])
+    joint = summed(torch.stack([squares[i] for i in range(len(factors))]), group)
     norms = joint.sqrt() if per_layer else joint.sum().sqrt().expand(len(factors))
     return list(torch._foreach_mul(ordered, list(scale_to(rho, norms).unbind())))
 
@@ -156,8 +161,8 @@ def _stacked(tensors: Sequence[Tensor]) -> Tensor:
 
 
 def _gradient(parameter: nn.Parameter) -> Tensor:
-    """The gradient, or zero where a layer took no part in the loss."""
-    return torch.zeros_like(parameter) if parameter.grad is None else parameter.grad
+    """The gradient as far as it is here, or zero where a layer took no part in the loss."""
+    return torch.zeros_like(local(parameter)) if parameter.grad is None else local(parameter.grad)
 
 
 def _inverse(gram: Tensor) -> Tensor:

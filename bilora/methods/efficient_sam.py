@@ -21,10 +21,9 @@ from bilora.draws import keyed_generator
 from bilora.methods.carried import CarriedVector
 from bilora.methods.options import between, boolean, nonnegative, one_of, option, positive_integer
 from bilora.methods.perturbation import perturbed
-from bilora.methods.sam import SamOptions, TwoPassSam, present_gradients, scale_to, share_along
+from bilora.methods.sam import SamOptions, TwoPassSam, present_gradients, scale_to
 from bilora.methods.seeded import SeededMethod
 from bilora.methods.window import Window
-from bilora.weights import global_norm
 
 # Norms and inner products over all tensors are fp32 sums, whose relative error stays below this.
 _ROUNDING = 1e-6
@@ -78,7 +77,7 @@ class LoraEsam(SeededMethod, TwoPassSam):
         parameters, gradients = self.reached()
         chosen = self.kept_tensors(len(parameters))
         direction = [gradients[i] for i in chosen]
-        norm = global_norm(direction if self.options.as_published else gradients)
+        norm = self.weights.norm(direction if self.options.as_published else gradients)
         scale = scale_to(self.options.rho / self.options.beta, norm)
         with perturbed(self, [parameters[i] for i in chosen], direction, scale):
             window.replay(self.sharpest(window))
@@ -103,16 +102,18 @@ class LoraEsam(SeededMethod, TwoPassSam):
         """Return masks, on the CPU, of the examples whose loss rises most, one per micro-batch; None: all of them."""
         before = window.first_example_losses()
         sizes = [len(losses) for losses in before]
-        keep = self.kept_examples(sum(sizes))
-        if keep == sum(sizes):
-            return None
         clean = torch.cat(before)
+        everywhere, own = window.joined(clean)
+        keep = self.kept_examples(len(everywhere))
+        if keep == len(everywhere):
+            return None
         rank = clean if self.options.selection == "loss" else torch.cat(window.example_losses()) - clean
         # A loss of exactly 0 is that of an example without scored tokens, over which there would be no mean.
         rank = torch.where(clean == 0, -torch.inf, rank)
-        kept = torch.zeros_like(clean, dtype=torch.bool)
-        kept[rank.topk(keep).indices] = True
-        return list(torch.split(kept.cpu(), sizes))
+        ranked, _ = window.joined(rank)
+        kept = torch.zeros_like(ranked, dtype=torch.bool)
+        kept[ranked.topk(keep).indices] = True
+        return list(torch.split(kept[own].cpu(), sizes))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -140,11 +141,12 @@ class LoraLookSam(TwoPassSam):
     published_cost = 1.23
     options_class = LookSamOptions
     options: LookSamOptions
+    carries_gradients = True
 
     def attach(self, model: nn.Module, config: PeftConfig | None = None) -> nn.Module:
         """Attach the adapter; there is no direction yet."""
         attached = super().attach(model, config)
-        self.direction = CarriedVector("direction", self.weights.parameters)
+        self.direction = CarriedVector("direction", lambda: self.weights.parameters)
         return attached
 
     @torch.no_grad()
@@ -154,7 +156,7 @@ class LoraLookSam(TwoPassSam):
             super().refine_gradients(window)
             return
         parameters, gradients = self.reached()
-        scale = self.options.alpha * global_norm(gradients)
+        scale = self.options.alpha * self.weights.norm(gradients)
         torch._foreach_add_(gradients, list(torch._foreach_mul(self.direction.of(parameters), scale)))
 
     def combine(self, parameters: list[nn.Parameter], gradients: list[Tensor]) -> None:
@@ -162,9 +164,9 @@ class LoraLookSam(TwoPassSam):
         if self.options.k == 1:
             return
         sharp = present_gradients(parameters)
-        across = torch._foreach_sub(sharp, torch._foreach_mul(gradients, share_along(sharp, gradients)))
-        norm = global_norm(across)
-        rounding = max(_ROUNDING, torch.finfo(sharp[0].dtype).eps) * global_norm(sharp)
+        across = torch._foreach_sub(sharp, torch._foreach_mul(gradients, self.weights.share_along(sharp, gradients)))
+        norm = self.weights.norm(across)
+        rounding = max(_ROUNDING, torch.finfo(sharp[0].dtype).eps) * self.weights.norm(sharp)
         torch._foreach_mul_(across, scale_to(1.0, norm.where(norm > rounding, torch.zeros_like(norm))))
         self.direction.store(parameters, across)
 

@@ -28,6 +28,8 @@ from bilora.methods.auxiliary import AuxiliaryMethod, AuxiliaryOptions
 from bilora.methods.options import MethodError, between, option, optional, positive_integer
 from bilora.methods.sam import scale_to
 from bilora.methods.window import Window
+from bilora.ranks import agreed
+from bilora.shards import is_sharded, put
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,6 +89,13 @@ class ExactAdversary(AuxiliaryMethod):
         )
         return attached
 
+    def follow(self) -> None:
+        """See `Method.follow`; all ranks take the test matrices of the first."""
+        super().follow()
+        seed = agreed(self.sketch.seed)
+        if seed != self.sketch.seed:
+            self.sketch.seed = seed
+
     def before_backward(self, window: Window) -> None:
         """Listen to the passes to come."""
         window.require_true_gradients("the sketches of the gradient add up over steps")
@@ -117,9 +126,15 @@ class ExactAdversary(AuxiliaryMethod):
             layers = [self.pair.auxiliary[i] for i in group.indices]
             scalings = torch.stack([self.scalings[i] for i in group.indices])
             roots = (group.S * (scale / scalings)[:, None]).sqrt()
+            A, B = (roots[:, :, None] * group.Vt).unbind(), (group.U * roots[:, None, :]).unbind()
+            if is_sharded(layers[0].A):
+                for factors, a, b in zip(layers, A, B, strict=True):
+                    put(factors.A, a)
+                    put(factors.B, b)
+                continue
             rank = roots.shape[1]  # smaller than the factors' where a side of W is: the rest stays out
-            torch._foreach_copy_([f.A[:rank] for f in layers], list((roots[:, :, None] * group.Vt).unbind()))
-            torch._foreach_copy_([f.B[:, :rank] for f in layers], list((group.U * roots[:, None, :]).unbind()))
+            torch._foreach_copy_([f.A[:rank] for f in layers], list(A))
+            torch._foreach_copy_([f.B[:, :rank] for f in layers], list(B))
 
     def extra_memory(self) -> int:
         """Auxiliary factors, sketches, test matrices."""

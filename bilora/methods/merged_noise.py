@@ -28,6 +28,7 @@ from bilora.methods.random_perturbation import NOISE_MODES, PAPER_DEVIATION
 from bilora.methods.seeded import SeededMethod
 from bilora.methods.window import Window
 from bilora.noise import WeightNoise, frozen_linears
+from bilora.shards import gathered, local_all, shards
 from bilora.weights import LoraWeights, VariantWeights
 
 FLAT_SCHEDULES = ("cosine", "constant")
@@ -63,7 +64,9 @@ class MergedNoise(SeededMethod):
     def row_rms(self) -> list[Tensor]:
         """Return ||W'_i|| / sqrt(n) of every row of every layer at the present weights, shapes (m,)."""
         matrices = [layer.matrix for layer in self.noise.layers]
-        squares = self._merged_squares(matrices)
+        squares = self._merged_squares(local_all(matrices))
+        # Noise is drawn onto whole matrices, inside passes, so that every rank needs all rows.
+        squares = gathered(squares, [len(W) for W in matrices], shards(matrices))
         return [(s / W.shape[1]).sqrt() for s, W in zip(squares, matrices, strict=True)]
 
     @torch.no_grad()

@@ -15,17 +15,19 @@ from torch import Tensor, nn
 
 from bilora.methods.base import Method
 from bilora.methods.window import Window
+from bilora.shards import local, local_all
 
 
 @contextmanager
 def parameters_restored(parameters: Sequence[Tensor]) -> Iterator[list[Tensor]]:
-    """Yield copies of `parameters` and write them back, bit for bit, on the way out."""
-    saved = [p.detach().clone() for p in parameters]
+    """Yield copies of `parameters`, as far as they are here, and write them back, bit for bit, on the way out."""
+    held = local_all(parameters)
+    saved = [p.clone() for p in held]
     try:
         yield saved
     finally:
         with torch.no_grad():
-            torch._foreach_copy_(list(parameters), saved)
+            torch._foreach_copy_(held, saved)
 
 
 @contextmanager
@@ -37,15 +39,15 @@ def perturbed(
     Args:
         method: An attached method; the norm in weight space is taken by its `weights`.
         parameters: Which of `method.weights.parameters` move.
-        direction: One tensor for each.
+        direction: One tensor for each; of a sharded weight the rows that are here.
         scale: Factor of all of them.
     """
     with parameters_restored(parameters) as saved:
         copies = {id(p): copy for p, copy in zip(parameters, saved, strict=True)}
-        before = [copies.get(id(p), p.detach()) for p in method.weights.parameters]
+        before = [copies.get(id(p), local(p)) for p in method.weights.parameters]
         with torch.no_grad():
             # The products have no name, so that they are gone before the next pass needs its memory.
-            torch._foreach_add_(list(parameters), list(torch._foreach_mul(list(direction), scale)))
+            torch._foreach_add_(local_all(parameters), list(torch._foreach_mul(list(direction), scale)))
             method.means.add("perturbation_norm", method.weights.displacement_norm(before))
         yield
 
@@ -63,7 +65,10 @@ class OnePassPerturbation(Method):
 
     @abstractmethod
     def perturbation(self, window: Window) -> tuple[list[nn.Parameter], list[Tensor], Tensor | float] | None:
-        """Return which trained weights move, along what, and by what factor; None for a step without perturbation."""
+        """Return which trained weights move, along what, and by what factor; None for a step without perturbation.
+
+        Of sharded weights the direction is the rows that are here, see `bilora.shards`.
+        """
 
     def observe(self) -> None:
         """Look at the gradients of the effective batch, the weights being restored."""

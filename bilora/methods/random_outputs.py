@@ -23,6 +23,7 @@ from bilora.methods.options import MethodError, MethodOptions, nonnegative, opti
 from bilora.methods.random_perturbation import PAPER_DEVIATION
 from bilora.methods.seeded import SeededMethod
 from bilora.methods.window import Window
+from bilora.ranks import rank, world_size
 
 # What the classes of transformers call the module that makes their logits.
 CLASSIFIER_HEADS = ("score", "classifier", "classification_head", "qa_outputs")
@@ -88,8 +89,10 @@ class Rop(SeededMethod):
                 f"method 'rop': the output of {type(module).__name__} should be the logits, a tensor, and is a "
                 f"{type(logits).__name__}; name another module with the option head"
             )
-        # Keyed by the number of the pass, since there is one for each micro-batch.
-        noise = normals(logits.shape, *self.draw_key, self._drawn, device=logits.device, dtype=logits.dtype)
+        # Keyed by the number of the pass, since there is one for each micro-batch; ranks take them in turn, so that
+        # as many micro-batches get the same noise however many ranks there are.
+        number = self._drawn * world_size() + rank()
+        noise = normals(logits.shape, *self.draw_key, number, device=logits.device, dtype=logits.dtype)
         self._drawn += 1
         self._most_bytes = max(self._most_bytes, noise.nbytes)
         return torch.add(logits, noise, alpha=self.options.rho)

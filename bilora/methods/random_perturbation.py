@@ -18,6 +18,7 @@ from bilora.methods.options import MethodOptions, nonnegative, one_of, option
 from bilora.methods.perturbation import OnePassPerturbation
 from bilora.methods.seeded import SeededMethod
 from bilora.methods.window import Window
+from bilora.shards import local_all
 
 NOISE_MODES = ("absolute", "filter-relative")
 # The variance 0.001 is the smallest of the paper's grid, and the one it names (for Qwen).
@@ -58,7 +59,7 @@ class RwpLora(SeededMethod, OnePassPerturbation):
         parameters = self.weights.parameters
         noise = standard_normals(parameters, *self.draw_key)
         if self.options.mode == "filter-relative":
-            torch._foreach_mul_(noise, [_row_rms(p) for p in parameters])
+            torch._foreach_mul_(noise, [_row_rms(p) for p in local_all(parameters)])
         return parameters, noise, self.options.rho
 
     def extra_memory(self) -> int:
@@ -69,4 +70,4 @@ class RwpLora(SeededMethod, OnePassPerturbation):
 def _row_rms(weight: Tensor) -> Tensor:
     """Root mean square over all but the first dimension; over all entries of a vector."""
     dims = tuple(range(1, weight.dim())) or (0,)
-    return weight.detach().square().mean(dim=dims, keepdim=True).sqrt()
+    return weight.square().mean(dim=dims, keepdim=True).sqrt()

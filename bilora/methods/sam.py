@@ -20,7 +20,9 @@ from bilora.methods.base import Method
 from bilora.methods.options import MethodOptions, nonnegative, one_of, option
 from bilora.methods.perturbation import perturbed
 from bilora.methods.window import Window
-from bilora.weights import global_dot, global_norm
+from bilora.shards import local
+
+SCOPES = ("step", "rank", "micro-batch")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,7 +31,10 @@ class SamOptions(MethodOptions):
 
     rho: float = option(0.01, nonnegative, "radius: L2 norm of the step over all A and B (paper: 0.01 or 0.05)")
     sam_scope: str = option(
-        "step", one_of("step", "micro-batch"), "perturb once per optimizer step, or for every micro-batch anew"
+        "step",
+        one_of(*SCOPES),
+        "step: one adversary per optimizer step, from the gradient of all ranks; rank: each rank its own; micro-batch: "
+        "each micro-batch of each rank its own",
     )
 
 
@@ -53,8 +58,8 @@ class TwoPassSam(Method):
         return self.options.sam_scope
 
     def reached(self) -> tuple[list[nn.Parameter], list[Tensor]]:
-        """Return the trained weights that have a gradient, and these gradients."""
-        pairs = [(p, p.grad) for p in self.weights.parameters if p.grad is not None]
+        """Return the trained weights that have a gradient, and these gradients; of sharded ones the rows here."""
+        pairs = [(p, local(p.grad)) for p in self.weights.parameters if p.grad is not None]
         return [p for p, _ in pairs], [g for _, g in pairs]
 
     @torch.no_grad()
@@ -70,7 +75,7 @@ class TwoPassSam(Method):
 
     def ascent(self, parameters: list[nn.Parameter], gradients: list[Tensor]) -> tuple[list[Tensor], Tensor | float]:
         """Return a direction and its factor: rho g / ||g||, the norm taken over all factors of all layers."""
-        return gradients, scale_to(self.options.rho, global_norm(gradients))
+        return gradients, scale_to(self.options.rho, self.weights.norm(gradients))
 
     def combine(self, parameters: list[nn.Parameter], gradients: list[Tensor]) -> None:
         """Write the step's gradient to `.grad`, where the perturbed gradient stands; here that is the one.
@@ -98,22 +103,16 @@ class LoraSam(TwoPassSam):
 
 
 def present_gradients(parameters: list[nn.Parameter]) -> list[Tensor]:
-    """Return the gradients that stand in `.grad`; zeros are put where the last pass did not reach a weight.
+    """Return the gradients that stand in `.grad`, as far as they are here; zeros are put where there is none.
 
-    A mixture of experts may route a batch elsewhere once its weights are perturbed.
+    A mixture of experts may route a batch elsewhere once its weights are perturbed, so that a pass misses a weight.
     """
     found = []
     for parameter in parameters:
         if parameter.grad is None:
             parameter.grad = torch.zeros_like(parameter)
-        found.append(parameter.grad)
+        found.append(local(parameter.grad))
     return found
-
-
-def share_along(vector: list[Tensor], axis: list[Tensor]) -> Tensor:
-    """Return <vector, axis> / ||axis||^2 over all tensors together, and 0 where the axis is 0."""
-    square = global_norm(axis).square()
-    return torch.where(square > 0, global_dot(vector, axis) / square, torch.zeros_like(square))
 
 
 def scale_to(rho: float, norm: Tensor) -> Tensor:

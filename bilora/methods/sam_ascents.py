@@ -19,7 +19,7 @@ from bilora.methods.carried import CarriedVector
 from bilora.methods.options import between, nonnegative, one_of, option
 from bilora.methods.sam import SamOptions, TwoPassSam, scale_to
 from bilora.methods.window import Window
-from bilora.weights import global_norm
+from bilora.shards import local_all
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,10 +45,10 @@ class Asam(TwoPassSam):
 
     def ascent(self, parameters: list[nn.Parameter], gradients: list[Tensor]) -> tuple[list[Tensor], Tensor | float]:
         """Return T^2 g and rho / ||T g||."""
-        scaling = torch._foreach_abs(list(parameters))
+        scaling = torch._foreach_abs(local_all(parameters))
         torch._foreach_add_(scaling, self.options.eta)
         direction = list(torch._foreach_mul(scaling, gradients))
-        scale = scale_to(self.options.rho, global_norm(direction))
+        scale = scale_to(self.options.rho, self.weights.norm(direction))
         torch._foreach_mul_(direction, scaling)
         return direction, scale
 
@@ -82,11 +82,12 @@ class Fsam(TwoPassSam):
     source = "Li et al., CVPR 2024, arXiv 2403.12350"
     options_class = FsamOptions
     options: FsamOptions
+    carries_gradients = True
 
     def attach(self, model: nn.Module, config: PeftConfig | None = None) -> nn.Module:
         """Attach the adapter; the average of gradients starts at 0."""
         attached = super().attach(model, config)
-        self.average = CarriedVector("average", self.weights.parameters)
+        self.average = CarriedVector("average", lambda: self.weights.parameters)
         return attached
 
     def refine_gradients(self, window: Window) -> None:
@@ -109,7 +110,7 @@ class Fsam(TwoPassSam):
         else:
             direction = torch._foreach_sub(gradients, average, alpha=options.sigma)
             torch._foreach_lerp_(average, gradients, 1.0 if first else 1 - options.decay)
-        return list(direction), scale_to(options.rho, global_norm(list(direction)))
+        return list(direction), scale_to(options.rho, self.weights.norm(list(direction)))
 
     def extra_memory(self) -> int:
         """Copy, clean gradient, direction and average of every factor."""

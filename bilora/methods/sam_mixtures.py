@@ -19,9 +19,9 @@ from torch.optim import Optimizer
 
 from bilora.methods.carried import CarriedVector
 from bilora.methods.options import MethodError, between, boolean, nonnegative, option
-from bilora.methods.sam import SamOptions, TwoPassSam, present_gradients, scale_to, share_along
+from bilora.methods.sam import SamOptions, TwoPassSam, present_gradients, scale_to
 from bilora.methods.window import Window
-from bilora.weights import global_norm
+from bilora.shards import local_all, owned
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,13 +73,13 @@ class Gsam(TwoPassSam):
         """Return g and rho_t / ||g||."""
         radius = self.radius()
         self.means.add("rho", torch.tensor(radius))
-        return gradients, scale_to(radius, global_norm(gradients))
+        return gradients, scale_to(radius, self.weights.norm(gradients))
 
     def combine(self, parameters: list[nn.Parameter], gradients: list[Tensor]) -> None:
         """Write (1 + alpha c) g~ - alpha g with c = <g, g~> / ||g~||^2, the same without a third vector."""
         sharp = present_gradients(parameters)
         alpha = self.options.alpha
-        torch._foreach_mul_(sharp, 1.0 + alpha * share_along(gradients, sharp))
+        torch._foreach_mul_(sharp, 1.0 + alpha * self.weights.share_along(gradients, sharp))
         torch._foreach_add_(sharp, gradients, alpha=-alpha)
 
 
@@ -114,7 +114,7 @@ class Wsam(TwoPassSam):
     def attach(self, model: nn.Module, config: PeftConfig | None = None) -> nn.Module:
         """Attach the adapter; there is no correction yet."""
         attached = super().attach(model, config)
-        self._differences = CarriedVector("differences", self.weights.parameters)
+        self._differences = CarriedVector("differences", lambda: self.weights.parameters)
         return attached
 
     def refine_gradients(self, window: Window) -> None:
@@ -142,7 +142,11 @@ class Wsam(TwoPassSam):
             self._differences.clear()
         self._differences.add(parameters, sharp)
         for parameter, gradient in zip(parameters, gradients, strict=True):
-            parameter.grad = gradient
+            parameter.grad = owned(gradient, parameter)
+
+    def own_vectors(self) -> list[Tensor]:
+        """Return the differences that `after_step` will apply."""
+        return self._differences.stored()[1]
 
     @torch.no_grad()
     def after_step(self) -> None:
@@ -150,7 +154,7 @@ class Wsam(TwoPassSam):
         parameters, differences = self._differences.stored()
         if parameters:
             rate = float(self.primary_group["lr"]) * self.options.kappa
-            torch._foreach_add_(list(parameters), differences, alpha=-rate)
+            torch._foreach_add_(local_all(parameters), differences, alpha=-rate)
         self._differences.clear()
 
     def abandon_step(self) -> None:

@@ -11,6 +11,7 @@ from peft import PeftConfig
 from torch import Tensor, nn
 
 from bilora.methods.base import Method
+from bilora.ranks import agreed
 
 
 class SeededMethod(Method):
@@ -20,6 +21,11 @@ class SeededMethod(Method):
         """Attach, and take the seed."""
         self.seed = torch.initial_seed() % 2**63  # so that it fits a signed tensor
         return super().attach(model, config)
+
+    def follow(self) -> None:
+        """See `Method.follow`; all ranks take the seed of the first, whatever they were started with."""
+        super().follow()
+        self.seed = agreed(self.seed)
 
     @property
     def draw_key(self) -> tuple[int, int]:

@@ -26,7 +26,7 @@ from bilora.methods.options import MethodError, MethodOptions, nonnegative, one_
 from bilora.methods.perturbation import OnePassPerturbation
 from bilora.methods.sam import scale_to
 from bilora.methods.window import Window
-from bilora.weights import global_norm
+from bilora.shards import local, local_all
 
 S2SAM_RULES = ("gradient", "published-adaptive")
 MSAM_DIRECTIONS = ("lookahead", "ascent")
@@ -65,9 +65,9 @@ class S2Sam(OnePassPerturbation):
     def attach(self, model: nn.Module, config: PeftConfig | None = None) -> nn.Module:
         """See `Method.attach`; there is no gradient yet."""
         attached = super().attach(model, config)
-        self._gradient = CarriedVector("gradient", self.weights.parameters)
+        self._gradient = CarriedVector("gradient", lambda: self.weights.parameters)
         #: The weights at which the gradient was taken; only the published adaptive rule wants them.
-        self._point = CarriedVector("point", self.weights.parameters)
+        self._point = CarriedVector("point", lambda: self.weights.parameters)
         return attached
 
     def before_backward(self, window: Window) -> None:
@@ -82,19 +82,20 @@ class S2Sam(OnePassPerturbation):
         parameters = self.weights.parameters
         direction = self._gradient.of(parameters)
         if self.options.rule == "gradient":
-            return parameters, direction, scale_to(self.options.rho, global_norm(direction))
+            return parameters, direction, scale_to(self.options.rho, self.weights.norm(direction))
         weighted = torch._foreach_mul(list(torch._foreach_abs(self._point.of(parameters))), direction)
-        return parameters, list(torch._foreach_pow(direction, 3)), scale_to(self.options.rho, global_norm(weighted))
+        scale = scale_to(self.options.rho, self.weights.norm(weighted))
+        return parameters, list(torch._foreach_pow(direction, 3)), scale
 
     def refine_gradients(self, window: Window) -> None:
         """Note the point at which the gradient was taken if the rule asks for it; restore; keep the gradient."""
         if self.options.rule == "published-adaptive":
-            self._point.store(self.weights.parameters, [p.detach().clone() for p in self.weights.parameters])
+            self._point.store(self.weights.parameters, [p.clone() for p in local_all(self.weights.parameters)])
         super().refine_gradients(window)
 
     def observe(self) -> None:
         """Keep a copy of the gradient: the optimizer will clip `.grad` in place."""
-        reached = [(p, p.grad.clone()) for p in self.weights.parameters if p.grad is not None]
+        reached = [(p, local(p.grad).clone()) for p in self.weights.parameters if p.grad is not None]
         self._gradient.clear()
         self._gradient.store([p for p, _ in reached], [g for _, g in reached])
 
@@ -158,9 +159,9 @@ class Msam(OnePassPerturbation):
         started = [(p, states[p]) for p in self.weights.parameters if p in states]
         if not started:
             return None
-        momenta = [_momentum(state) for _, state in started]
+        momenta = [local(_momentum(state)) for _, state in started]
         sign = 1.0 if self.options.direction == "ascent" else -1.0
-        return [p for p, _ in started], momenta, sign * scale_to(self.options.rho, global_norm(momenta))
+        return [p for p, _ in started], momenta, sign * scale_to(self.options.rho, self.weights.norm(momenta))
 
     def extra_memory(self) -> int:
         """Copy of every factor."""

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from bilora.methods.options import MethodError
+from bilora.ranks import joined_over_ranks, mean_over_ranks, world_size
 
 
 @dataclass
@@ -40,9 +41,11 @@ class Window(ABC):
         share: What part of the effective batch the window is (1, unless a method treats micro-batches singly).
         loss_scaled: Whether a gradient scaler multiplies the losses, so that gradients stand in `.grad` times a factor
             that changes while training, and may have overflowed.
+        alone: Whether each of several ranks takes its part of the batch for the whole, see `Method.alone`.
     """
 
-    def __init__(self, cost: Cost, *, share: float = 1.0, loss_scaled: bool = False) -> None:
+    def __init__(self, cost: Cost, *, share: float = 1.0, loss_scaled: bool = False, alone: bool = False) -> None:
+        self.alone = alone
         self.cost = cost
         self.share = share
         self.loss_scaled = loss_scaled
@@ -55,6 +58,14 @@ class Window(ABC):
         """
         if self.loss_scaled:
             raise MethodError(f"{reason}, but fp16 training scales the loss; train in bf16 (bf16=True) or fp32")
+
+    def joined(self, values: Tensor) -> tuple[Tensor, slice]:
+        """Return one number per example (n,) of all ranks that share the window, and where this rank's lie in it."""
+        return (values, slice(0, len(values))) if self.alone else joined_over_ranks(values)
+
+    def mean(self, value: Tensor) -> Tensor:
+        """Return the mean of a number over all ranks that share the window."""
+        return value if self.alone else mean_over_ranks(value)
 
     @abstractmethod
     def replay(self, kept: Sequence[Tensor] | None = None) -> None:
@@ -70,7 +81,7 @@ class Window(ABC):
     def loss(self) -> Tensor:
         """Return the mean loss at the present weights (a scalar), without gradients, with the first pass's masks.
 
-        May be called before the first pass.
+        The mean is over all ranks' examples. May be called before the first pass.
         """
 
     @abstractmethod
@@ -90,9 +101,10 @@ class LoopWindow(Window):
         forward_backward: Runs forward and backward over the effective batch; returns the loss, or the loss and the
             losses (examples,). Called with a boolean mask (examples,) if a method selects examples.
         zero_gradients: Drops all gradients.
-        loss: Returns the mean loss of the effective batch without touching gradients.
+        loss: Returns the mean loss of the effective batch, or of this rank's part, without touching gradients.
         example_losses: Returns the losses (examples,) of its examples likewise.
         share: See `Window`.
+        alone: See `Window`.
     """
 
     def __init__(
@@ -104,8 +116,9 @@ class LoopWindow(Window):
         loss: Callable[[], Tensor] | None = None,
         example_losses: Callable[[], Tensor] | None = None,
         share: float = 1.0,
+        alone: bool = False,
     ) -> None:
-        super().__init__(cost, share=share)
+        super().__init__(cost, share=share, alone=alone)
         self._forward_backward = forward_backward
         self._zero_gradients = zero_gradients
         self._loss = loss
@@ -124,7 +137,16 @@ class LoopWindow(Window):
         return loss
 
     def replay(self, kept: Sequence[Tensor] | None = None) -> None:
-        """See `Window.replay`."""
+        """See `Window.replay`.
+
+        Raises:
+            MethodError: If examples are left out of a batch that ranks share.
+        """
+        if kept is not None and not self.alone and world_size() > 1:
+            raise MethodError(
+                "a method that leaves examples out has another number of them on every rank, which a loop's own mean "
+                "does not weigh; train with SharpnessTrainer, or on one rank"
+            )
         self._zero_gradients()
         with replaying(self._state), torch.enable_grad():
             if kept is None:
@@ -143,7 +165,7 @@ class LoopWindow(Window):
             raise MethodError("this method needs the loss alone: pass loss=FUNCTION to Method.gradients")
         self.cost.forwards += self.share
         with replaying(self._state), torch.no_grad():
-            return self._loss()
+            return self.mean(self._loss())
 
     def example_losses(self) -> list[Tensor]:
         """See `Window.example_losses`.

@@ -24,7 +24,7 @@ from bilora.methods.perturbation import OnePassPerturbation, parameters_restored
 from bilora.methods.sam import scale_to
 from bilora.methods.seeded import SeededMethod
 from bilora.methods.window import Window
-from bilora.weights import global_norm
+from bilora.shards import local_all
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,21 +58,21 @@ class AdaZoSam(SeededMethod, OnePassPerturbation):
     def perturbation(self, window: Window) -> tuple[list[nn.Parameter], list[Tensor], Tensor | float]:
         """See `OnePassPerturbation.perturbation`."""
         estimate = self.estimate(window)
-        return self.weights.parameters, estimate, scale_to(self.options.rho, global_norm(estimate))
+        return self.weights.parameters, estimate, scale_to(self.options.rho, self.weights.norm(estimate))
 
     @torch.no_grad()
     def estimate(self, window: Window) -> list[Tensor]:
-        """Return the zeroth-order estimate of the gradient, one tensor for each trained weight."""
-        parameters: list[Tensor] = [*self.weights.parameters]
+        """Return the zeroth-order estimate of the gradient, one tensor for each trained weight, as far as it is here."""
+        parameters, held = self.weights.parameters, local_all(self.weights.parameters)
         mu = self.options.mu
-        total = [torch.zeros_like(p) for p in parameters]
+        total = [torch.zeros_like(p) for p in held]
         with parameters_restored(parameters) as saved:
             for number in range(self.options.probes):
                 probe = standard_normals(parameters, *self.draw_key, number)
                 losses = []
                 for side in (mu, -mu):
-                    torch._foreach_copy_(parameters, saved)
-                    torch._foreach_add_(parameters, probe, alpha=side)
+                    torch._foreach_copy_(held, saved)
+                    torch._foreach_add_(held, probe, alpha=side)
                     losses.append(window.loss())
                 slope = (losses[0] - losses[1]) / (2 * mu * self.options.probes)
                 torch._foreach_mul_(probe, slope)

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import logging
+import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -206,3 +209,45 @@ def test_an_adapter_of_another_base_is_named(
     code, _ = run({**files, "adapter": folder}, tmp_path / "out")
     assert code == 2
     assert "does not fit the base model" in capsys.readouterr().err
+
+
+def numbers(value: Any, path: str = "") -> dict[str, float]:
+    """Every number of a record by its place, clocks left out."""
+    if isinstance(value, dict):
+        return {k: v for key, part in value.items() for k, v in numbers(part, f"{path}/{key}").items()}
+    if isinstance(value, list):
+        return {k: v for index, part in enumerate(value) for k, v in numbers(part, f"{path}/{index}").items()}
+    measured = isinstance(value, int | float) and not isinstance(value, bool) and not path.endswith("seconds")
+    return {path: float(value)} if measured else {}
+
+
+@pytest.mark.slow
+def test_two_ranks_measure_what_one_process_measures(files: dict[str, Path], tmp_path: Path) -> None:
+    """Three batches for two ranks; the first rank writes."""
+    flags = ["--spaces", "full,lora", "--dtype", "float64", "--batch-size", "2", "--tolerance", "1e-6"]
+    code, expected = run(files, tmp_path / "one", *flags)
+    assert code == 0
+    named = {"--adapter": files["adapter"], "--model": files["base"], "--data": files["data"]}
+    small = {"--device": "cpu", "--examples": 6, "--block-size": 3, "--top": 2, "--max-products": 120}
+    settings = [str(part) for pair in (named | small | {"--out": tmp_path / "two"}).items() for part in pair]
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    found = subprocess.run(
+        [*command, "-m", "analysis.measure", *settings, *flags],
+        capture_output=True,
+        text=True,
+        timeout=600,
+        env=environment,
+        check=False,
+    )
+    assert found.returncode == 0, found.stderr[-2000:]
+    assert found.stdout.count("page:") == 1
+    first, second = (
+        numbers(expected["spaces"]),
+        numbers(json.loads((tmp_path / "two" / "measure.json").read_text())["spaces"]),
+    )
+    assert first.keys() == second.keys()
+    assert len(first) > 100
+    for path, value in first.items():
+        if not path.endswith("/asymmetry") and "residual" not in path:
+            assert second[path] == pytest.approx(value, rel=1e-5, abs=1e-8), path

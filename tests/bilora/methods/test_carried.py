@@ -14,7 +14,7 @@ def weights() -> list[nn.Parameter]:
 
 def test_is_zero_where_nothing_was_stored_and_adds_where_something_was() -> None:
     a, b, _ = parameters = weights()
-    vector = CarriedVector("v", parameters)
+    vector = CarriedVector("v", lambda: parameters)
     assert len(vector) == 0
     vector.add([b], [torch.full((4,), 2.0)])
     vector.add([a, b], [torch.full((2, 3), 3.0), torch.full((4,), 5.0)])
@@ -27,8 +27,8 @@ def test_is_zero_where_nothing_was_stored_and_adds_where_something_was() -> None
 
 
 def test_state_comes_back_for_the_same_weights_among_other_entries() -> None:
-    parameters = weights()
-    vector, again = CarriedVector("v", parameters), CarriedVector("v", weights())
+    parameters, others = weights(), weights()
+    vector, again = CarriedVector("v", lambda: parameters), CarriedVector("v", lambda: others)
     vector.store([parameters[1]], [torch.arange(4.0)])
     state = {"steps": torch.tensor(3), "w.0": torch.zeros(9)} | vector.state_dict()
     vector.of([parameters[1]])[0].zero_()  # a state is a copy
@@ -41,5 +41,14 @@ def test_state_comes_back_for_the_same_weights_among_other_entries() -> None:
     ("key", "message"), [("v.1", r"\(2, 3\) for v.1, where the model has shape \(4,\)"), ("v.3", "no such weight")]
 )
 def test_a_state_of_another_model_is_refused(key: str, message: str) -> None:
+    parameters = weights()
     with pytest.raises(MethodError, match=message):
-        CarriedVector("v", weights()).load_state_dict({key: torch.zeros(2, 3)})
+        CarriedVector("v", lambda: parameters).load_state_dict({key: torch.zeros(2, 3)})
+
+
+def test_follows_weights_that_have_taken_the_places_of_others() -> None:
+    parameters = weights()
+    vector = CarriedVector("v", lambda: parameters)
+    vector.store([parameters[1]], [torch.arange(4.0)])
+    parameters[1] = nn.Parameter(torch.zeros(4))
+    assert vector.of([parameters[1]])[0].tolist() == [0.0, 1.0, 2.0, 3.0]

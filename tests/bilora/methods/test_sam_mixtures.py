@@ -142,7 +142,7 @@ def test_wsam_refuses_scaled_losses_where_they_would_scale_its_correction(decoup
         ("gsam", {"alpha": "half"}, "option alpha is 'half'; expected a finite number >= 0"),
         ("wsam", {"gamma": 1.0}, "option gamma is 1.0; expected a number in [0, 1)"),
         ("wsam", {"decoupled": "yes"}, "option decoupled is 'yes'; expected true or false"),
-        ("wsam", {"sam_scope": "layer"}, "option sam_scope is 'layer'; expected one of step, micro-batch"),
+        ("wsam", {"sam_scope": "layer"}, "option sam_scope is 'layer'; expected one of step, rank, micro-batch"),
     ],
 )
 def test_bad_options_are_answered(name: str, options: dict[str, object], message: str) -> None:

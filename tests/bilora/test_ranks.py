@@ -1,0 +1,110 @@
+"""One update, whatever the number of ranks: two gloo processes against one, at the same global batch."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from benchmarks.world_size import MODES, on_ranks, trained, trainer
+from bilora import MethodError, method_names
+from bilora.methods.sam import SCOPES
+
+# In float64 all that differs is the order in which numbers are added.
+ROUNDING = 1e-9
+# Its sketches of the gradient are kept in fp32.
+NARROW = {"bilora-exact": 5e-5}
+
+Case = tuple[str, str, dict[str, Any]]
+
+
+def _train_all(cases: list[Case], folder: Path, passes: int) -> list[dict[str, Tensor]]:
+    return [_train(case, folder, passes) for case in cases]
+
+
+def _train(case: Case, folder: Path, passes: int) -> dict[str, Tensor]:
+    name, mode, changes = case
+    update, numbers = trained(trainer(name, folder, passes=passes, mode=mode, **changes))
+    return update | numbers
+
+
+def check(cases: list[Case], folder: Path, *, tolerance: float = ROUNDING, passes: int = 1) -> None:
+    """Compare every update, and what was logged, with one process that takes twice as many passes a step."""
+    both = on_ranks(_train_all, folder, cases, folder, passes)
+    wrong = []
+    for index, (name, mode, changes) in enumerate(cases):
+        expected = _train((name, "ddp", changes), folder, 2 * passes)
+        for rank, found in enumerate(both):
+            assert found[index].keys() == expected.keys()
+            for key, value in expected.items():
+                error = float((found[index][key] - value).norm() / value.norm().clamp_min(1e-12))
+                if not error <= NARROW.get(name, tolerance):
+                    wrong.append((name, mode, rank, key, error))
+    assert not wrong, "\n".join(map(str, wrong))
+
+
+def test_bilora_and_lora_sam_under_ddp(tmp_path: Path) -> None:
+    check([("bilora", "ddp", {}), ("lora-sam", "ddp", {})], tmp_path)
+
+
+@pytest.mark.slow
+def test_every_method_under_ddp_and_fsdp2(tmp_path: Path) -> None:
+    check([(name, mode, {}) for mode in MODES for name in method_names()], tmp_path)
+
+
+@pytest.mark.slow
+def test_accumulation_and_recomputed_activations_over_ranks(tmp_path: Path) -> None:
+    """Two micro-batches on each rank; the last of a window alone synchronises."""
+    recomputed = {"gradient_checkpointing": True, "gradient_checkpointing_kwargs": {"use_reentrant": False}}
+    names = ("bilora", "lora-sam", "lora-esam", "flat-lora", "adazo-sam", "rop")
+    cases: list[Case] = [(name, mode, {}) for mode in MODES for name in names]
+    cases += [(name, mode, recomputed) for mode in MODES for name in ("bilora", "lora-sam", "flat-lora")]
+    check(cases, tmp_path, passes=2)
+
+
+def _adversaries(folder: Path) -> tuple[list[dict[str, Tensor]], list[str]]:
+    found = [
+        _train((name, "ddp", {"options": {"sam_scope": scope}}), folder, 1)
+        for name in ("lora-sam", "asam", "gsam", "wsam", "lora-esam")
+        for scope in SCOPES[1:]
+    ]
+    said = []
+    for name, mode in (("fsam", "ddp"), ("lora-sam", "fsdp2")):
+        with pytest.raises(MethodError) as refused:
+            _train((name, mode, {"options": {"sam_scope": "rank"}}), folder, 1)
+        said.append(str(refused.value))
+    return found, said
+
+
+@pytest.mark.slow
+def test_an_adversary_of_each_rank_is_one_of_each_micro_batch_in_one_process(tmp_path: Path) -> None:
+    """What one process does with a perturbation for each of two micro-batches, two ranks do with one each."""
+    names = [name for name in ("lora-sam", "asam", "gsam", "wsam") for _ in SCOPES[1:]]
+    for found, said in on_ranks(_adversaries, tmp_path, tmp_path):
+        for name, own in zip(names, found, strict=False):
+            expected = _train((name, "ddp", {"options": {"sam_scope": "micro-batch"}}), tmp_path, 2)
+            for key, value in expected.items():
+                # What is logged are one rank's perturbations; updates are those of both.
+                if "lora_" in key:
+                    assert (own[key] - value).norm() <= ROUNDING * value.norm(), (name, key)
+        assert "carries a gradient from step to step" in said[0]
+        assert "one copy of the weights" in said[1]
+
+
+def _bf16(folder: Path) -> list[dict[str, Tensor]]:
+    changes = {"bf16": True, "dtype": torch.float32}
+    return [_train((name, mode, changes), folder, 1) for mode in MODES for name in ("bilora", "lora-sam")]
+
+
+@pytest.mark.slow
+def test_bf16_autocast_over_ranks(tmp_path: Path) -> None:
+    """Adam turns a gradient's rounding into a part of a step: the updates agree to bf16."""
+    for found in on_ranks(_bf16, tmp_path, tmp_path):
+        for name, own in zip(("bilora", "lora-sam") * len(MODES), found, strict=True):
+            expected = _train((name, "ddp", {"bf16": True, "dtype": torch.float32}), tmp_path, 2)
+            names = [key for key in expected if ".default." in key]
+            error = torch.stack([(own[key] - expected[key]).norm() for key in names]).norm()
+            assert error <= 0.05 * torch.stack([expected[key].norm() for key in names]).norm(), name
