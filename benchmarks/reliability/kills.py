@@ -14,6 +14,7 @@ from typing import Any
 
 import pandas as pd
 
+from benchmarks.reliability.launcher import Launcher
 from benchmarks.reliability.sweep import Sweep, kill_after, uninterrupted
 
 
@@ -41,27 +42,12 @@ def kill_sweeps(
     """
     sweep = sweep or Sweep(out=folder)
     reference = replace(sweep, out=folder / "reference")
-    length = uninterrupted(reference)["seconds"]
-    say(f"an uninterrupted sweep works {length:.1f} s")
-    moments, tally = random.Random(seed), _Tally()
-    while tally.kills < kills:
-        tally.sweeps += 1
-        current = replace(sweep, out=folder / f"sweep-{tally.sweeps}")
-        done: dict[str, int] = {}
-        while tally.kills < kills:
-            seconds = moments.uniform(0.0, length)
-            killed = kill_after(current.start(), current, seconds=seconds)
-            done = _look(current, done, tally)
-            if not killed:
-                break
-            tally.kills += 1
-            tally.in_training += any((current.out / "checkpoints").glob("*/state.json"))
-            say(f"kill {tally.kills} of {kills} after {seconds:.1f} s: {len(done)} runs are finished")
-        uninterrupted(current)
-        _look(current, done, tally)
-        same = _same(reference, current)
-        tally.identical += same
-        say(f"sweep {tally.sweeps}: {'identical to' if same else 'DIFFERENT from'} the uninterrupted one")
+    tally = _Tally()
+    folder.mkdir(parents=True, exist_ok=True)
+    with Launcher(folder / "log") as launcher:
+        length = uninterrupted(launcher, reference)
+        say(f"an uninterrupted sweep works {length:.1f} s")
+        _kill_all(launcher, reference, kills=kills, moments=random.Random(seed), length=length, tally=tally, say=say)
     runs = len(reference.finished())
     lossless = tally.identical == tally.sweeps and not tally.repeated and not tally.unreadable
     return {
@@ -78,6 +64,36 @@ def kill_sweeps(
         "seconds_of_a_sweep": round(length, 1),
         "seed": seed,
     }
+
+
+def _kill_all(
+    launcher: Launcher,
+    reference: Sweep,
+    *,
+    kills: int,
+    moments: random.Random,
+    length: float,
+    tally: _Tally,
+    say: Callable[[str], None],
+) -> None:
+    while tally.kills < kills:
+        tally.sweeps += 1
+        current = replace(reference, out=reference.out.with_name(f"sweep-{tally.sweeps}"))
+        done: dict[str, int] = {}
+        while tally.kills < kills:
+            seconds = moments.uniform(0.0, length)
+            killed = kill_after(launcher.start(current.arguments), current, seconds=seconds)
+            done = _look(current, done, tally)
+            if not killed:
+                break
+            tally.kills += 1
+            tally.in_training += any((current.out / "checkpoints").glob("*/state.json"))
+            say(f"kill {tally.kills} of {kills} after {seconds:.1f} s: {len(done)} runs are finished")
+        uninterrupted(launcher, current)
+        _look(current, done, tally)
+        same = _same(reference, current)
+        tally.identical += same
+        say(f"sweep {tally.sweeps}: {'identical to' if same else 'DIFFERENT from'} the uninterrupted one")
 
 
 def _look(sweep: Sweep, before: dict[str, int], tally: _Tally) -> dict[str, int]:
