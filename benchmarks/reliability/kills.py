@@ -15,7 +15,7 @@ from typing import Any
 import pandas as pd
 
 from benchmarks.reliability.launcher import Launcher
-from benchmarks.reliability.sweep import Sweep, kill_after, uninterrupted
+from benchmarks.reliability.sweep import Sweep, kill_after, uninterrupted, write_examples
 
 
 @dataclass
@@ -37,13 +37,12 @@ def kill_sweeps(
         folder: An empty folder to work in.
         kills: How many.
         seed: Of the moments.
-        sweep: What is swept; its output folder is not used.
+        sweep: What is swept in place of the default; its examples are written here.
         say: Told of every kill.
     """
-    sweep = sweep or Sweep(out=folder)
-    reference = replace(sweep, out=folder / "reference")
+    data = write_examples(folder / "kills.jsonl")
+    reference = Sweep(out=folder / "reference", data=data) if sweep is None else replace(sweep, data=data)
     tally = _Tally()
-    folder.mkdir(parents=True, exist_ok=True)
     with Launcher(folder / "log") as launcher:
         length = uninterrupted(launcher, reference)
         say(f"an uninterrupted sweep works {length:.1f} s")
@@ -59,8 +58,8 @@ def kill_sweeps(
         "complete_files_that_could_not_be_read": tally.unreadable,
         "kills_with_a_checkpoint_on_the_disk": tally.in_training,
         "runs_of_a_sweep": runs,
-        "methods": sweep.methods.split(","),
-        "steps": sweep.steps,
+        "methods": reference.methods.split(","),
+        "steps": reference.steps,
         "seconds_of_a_sweep": round(length, 1),
         "seed": seed,
     }

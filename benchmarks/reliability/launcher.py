@@ -7,6 +7,7 @@ imports mostly. The child is a process like any other: its own memory, its own l
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import select
@@ -16,13 +17,13 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Self
+from typing import Self
 
 
 class Running:
     """A command that was started."""
 
-    def __init__(self, pid: int, answers: IO[str]) -> None:
+    def __init__(self, pid: int, answers: io.FileIO) -> None:
         self.pid = pid
         self._answers = answers
         self._code: int | None = None
@@ -63,8 +64,8 @@ class Launcher:
         )  # fmt: skip
         assert self._process.stdout is not None
         assert self._process.stdin is not None
-        # Unbuffered reading, so that what select sees is all there is.
-        self._answers = os.fdopen(os.dup(self._process.stdout.fileno()), "r", buffering=1)
+        # Read without a buffer, so that what select sees is all there is.
+        self._answers = io.FileIO(os.dup(self._process.stdout.fileno()))
         return self
 
     def start(self, arguments: Sequence[str]) -> Running:

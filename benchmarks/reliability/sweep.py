@@ -26,6 +26,7 @@ class Sweep:
 
     Attributes:
         out: Its output folder.
+        data: Its examples, see `write_examples`.
         methods: Names with commas between.
         seeds: How many.
         steps: Optimizer steps of each run.
@@ -33,9 +34,10 @@ class Sweep:
     """
 
     out: Path
+    data: Path
     methods: str = "lora,lora-sam,bilora"
     seeds: int = 1
-    steps: int = 10
+    steps: int = 12
     model: str = "pocket-llama"
 
     @property
@@ -102,6 +104,14 @@ def _read_whole(path: Path) -> None:
                     file.get_tensor(name)
     except Exception as error:
         raise ValueError(f"{path} belongs to a complete run and cannot be read: {error}") from error
+
+
+def write_examples(path: Path) -> Path:
+    """Write sixty short examples: a task that is scored in a moment, so that kills meet every stage of a run."""
+    rows = [{"instruction": f"Say {n} and the next.", "response": f"{n} and {n + 1}."} for n in range(60)]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return path
 
 
 def _text(path: Path) -> str:
