@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: compare test test-slow lint format clean
+.PHONY: compare test test-slow lint audit format clean
 
 $(VENV)/.installed: pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -24,6 +24,10 @@ lint: $(VENV)/.installed
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+# Installed versions against known advisories, and pip-audit where it can be had.
+audit: $(VENV)/.installed
+	$(BIN)/python .ci/audit.py
 
 format: $(VENV)/.installed
 	$(BIN)/ruff check --fix .

@@ -1,4 +1,4 @@
-"""Measures the sharpness of a trained run, and makes its columns of the run's row."""
+"""Measures the sharpness of a trained run, in those of the wanted spaces that it has."""
 
 from __future__ import annotations
 
@@ -14,7 +14,6 @@ from benchmarks.widening import widen
 
 # Examples at a time while measuring curvature: the graph of a gradient is kept, so this bounds the memory.
 MEASUREMENT_BATCH = 16
-_ALWAYS_IN_THE_ROW = ("full", "lora")
 
 
 def measure(
@@ -54,19 +53,3 @@ def _spaces(model: Any, wanted: Sequence[str]) -> tuple[tuple[str, ...], dict[st
     if not available:
         raise missing[wanted[0]]
     return tuple(available), {name: str(error) for name, error in missing.items()}
-
-
-def sharpness_columns(measurement: dict[str, Any] | None) -> dict[str, Any]:
-    """Return the columns of every space that was measured, and those of full and lora in any case, empty if not."""
-    measured: dict[str, Any] = measurement["spaces"] if measurement else {}
-    columns: dict[str, Any] = {}
-    for space in dict.fromkeys((*_ALWAYS_IN_THE_ROW, *measured)):
-        values = measured.get(space, {})
-        for name, end in (("lambda_max", "top"), ("lambda_min", "bottom")):
-            pairs: Sequence[dict[str, Any]] = values.get(end) or ({},)
-            pair = pairs[0]
-            columns[f"{name}_{space}"] = pair.get("value")
-            columns[f"{name}_residual_{space}"] = pair.get("residual")
-        for name in ("worst_case", "average_case"):
-            columns[f"{name}_{space}"] = (values.get(name) or {}).get("increase")
-    return columns

@@ -78,15 +78,24 @@ def locate_model(name: str, *, trust_remote_code: bool = False) -> Path:
     return folder
 
 
-def _check_language_model(folder: Path) -> None:
+def check_files(folder: Path, *, flag: str = "--model") -> None:
+    """Refuse a folder whose weights are no safetensors, whose links lead out of it, or whose configuration is no JSON.
+
+    Raises:
+        UsageError: With the file and the reason.
+    """
     try:
-        check_links(folder, flag="--model")
+        check_links(folder, flag=flag)
         if (folder / "config.json").is_file():
-            read_small_json(folder / "config.json", flag="--model")
+            read_small_json(folder / "config.json", flag=flag)
         if any(path.suffix in _WEIGHTS for path in folder.iterdir()):
-            check_weights(folder, flag="--model")
+            check_weights(folder, flag=flag)
     except AnalysisError as error:
         raise UsageError(str(error)) from None
+
+
+def _check_language_model(folder: Path) -> None:
+    check_files(folder)
     for patterns, what in (
         (("config.json",), "a model configuration (config.json)"),
         (_TOKENIZERS, "a tokenizer (tokenizer.json)"),
@@ -109,6 +118,8 @@ def _check_text_to_image(folder: Path) -> None:
     for pattern in (*patterns, "tokenizer/tokenizer.json"):
         if not any(folder.glob(pattern)):
             raise UsageError(f"--model: {folder} holds a unet but no {pattern}; save all parts, as diffusers does")
+    for part in ("unet", "text_encoder"):
+        check_files(folder / part)
 
 
 def fingerprint(folder: Path) -> str:

@@ -21,13 +21,14 @@ from safetensors.torch import save_file
 from benchmarks import ranks
 from benchmarks.architecture import Architecture, Drawn, Row
 from benchmarks.checkpoints import CheckpointPolicy
+from benchmarks.columns import score_columns, sharpness_columns, training_columns
 from benchmarks.environment import environment
 from benchmarks.fitting import fit
-from benchmarks.measuring import measure, sharpness_columns
+from benchmarks.measuring import measure
 from benchmarks.out_of_memory import is_out_of_memory
 from benchmarks.progress import RunProgress
 from benchmarks.recorder import TrainingDiverged
-from benchmarks.scoring import ScoredExample, mean_parts, metric_score
+from benchmarks.scoring import ScoredExample, metric_score
 from benchmarks.spec import RunSpec
 from benchmarks.store import SCHEMA
 from benchmarks.tasks import Example, Task, create_task
@@ -163,7 +164,7 @@ def _execute(
                     measurement = measure(spec, trained.model, rows["train"], architecture, progress.stage("measuring"))
             except Exception as error:
                 problem = _one_line(error, spec)
-    row |= _training_columns(spec, trained) | {"peak_memory_bytes": fitted.peak_memory_bytes}
+    row |= training_columns(spec, trained) | {"peak_memory_bytes": fitted.peak_memory_bytes}
     row |= sharpness_columns(measurement)
     _write_sides(folder, trained, examples, measurement, drawn)
     record = {
@@ -263,32 +264,7 @@ def _evaluate(
         "score": metric_score(architecture.metric(task), examples),
         "train_score": metric_score(architecture.metric(task), train_examples),
         "loss_kind": architecture.loss_kind,
-        **_parts(examples),
+        **score_columns(examples),
         **losses,
         "generalization_gap": losses["eval_loss"] - losses["train_loss"],
-    }
-
-
-def _parts(examples: list[ScoredExample]) -> dict[str, Any]:
-    """Return the names of the parts of a score, and each one's mean; nothing where it has none."""
-    parts = mean_parts(examples)
-    return {"score_parts": " ".join(parts)} | {f"{name}_score": mean for name, mean in parts.items()} if parts else {}
-
-
-def _training_columns(spec: RunSpec, trained: TrainedRun) -> dict[str, Any]:
-    logged = {
-        name: [record[name] for record in trained.history if name in record]
-        for name in ("perturbation_norm", "clip_active")
-    }
-    means = {name: sum(values) / len(values) if values else None for name, values in logged.items()}
-    return {
-        "step_seconds": trained.step_seconds,
-        "step_gradients": trained.step_gradients,
-        "gradient_evaluations": trained.method.cost.gradients,
-        "forward_evaluations": trained.method.cost.forwards,
-        "extra_memory_bytes": trained.method.extra_memory(),
-        # A method that logs no perturbation makes none.
-        "perturbation_norm": means["perturbation_norm"] or 0.0,
-        "clip_active": means["clip_active"],
-        "steps": spec.steps,
     }

@@ -15,8 +15,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
-from torch.nn.functional import cross_entropy
 from transformers import TrainingArguments
 from transformers.trainer_callback import PrinterCallback
 
@@ -27,9 +25,10 @@ from benchmarks.dynamics import DynamicsCallback
 from benchmarks.progress import Update
 from benchmarks.ranks import world_size
 from benchmarks.recorder import Recorder, plain_gradient_seconds
+from benchmarks.run_trainer import RunTrainer
 from benchmarks.schedules import SCHEDULES
 from benchmarks.spec import RunSpec
-from bilora import Method, SharpnessTrainer, create_method
+from bilora import Method, create_method
 from bilora.graphed import GraphedBackward
 from bilora.variants import VARIANTS, create_variant
 
@@ -68,48 +67,6 @@ class TrainedRun:
     earlier_seconds: float = 0.0
 
 
-class _TokenMeanTrainer(SharpnessTrainer):
-    """Divides the loss of an encoder-decoder by the tokens of all passes of a step, as a decoder does by itself.
-
-    2026-11, transformers 5.24: T5 takes `num_items_in_batch` and leaves it aside, so that the passes of a step were
-    added where a mean was meant. Classifiers do so as well; what is counted are their examples.
-    """
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self._losses: list[Tensor] = []
-
-    def training_step(self, *args: Any, **kwargs: Any) -> Tensor:
-        loss = super().training_step(*args, **kwargs)
-        self._losses.append(loss.detach())
-        return loss
-
-    def load_trained(self, checkpoint: str) -> None:
-        """Take the weights and the method's state from a checkpoint of the last step, to train no further."""
-        self._load_from_checkpoint(checkpoint)
-        self._load_method_state(checkpoint)
-
-    def pop_losses(self) -> list[Tensor]:
-        """Return the losses of the passes since the last call."""
-        losses, self._losses = self._losses, []
-        return losses
-
-    def compute_loss(
-        self, model: Any, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None
-    ) -> Any:
-        labels = inputs.get("labels")
-        loss, outputs = super().compute_loss(model, inputs, True, num_items_in_batch=num_items_in_batch)
-        apart = getattr(self.method.model.config, "is_encoder_decoder", False) or (
-            labels is not None and labels.dim() == 1
-        )
-        if labels is not None and apart and num_items_in_batch is not None:
-            logits = outputs["logits"].flatten(0, -2).float()
-            targets = labels.flatten().to(logits.device)
-            # Ranks average their gradients, and the tokens are those of all ranks.
-            loss = cross_entropy(logits, targets, reduction="sum") / num_items_in_batch * world_size()
-        return (loss, outputs) if return_outputs else loss
-
-
 def train(
     spec: RunSpec,
     model: Any,
@@ -144,7 +101,7 @@ def train(
     done = 0 if resumed is None else resumed.step
     skipped = rows_before(done, rows=len(training_rows), batch_size=spec.batch_size)
     collate = architecture.collator(seed=spec.seed, multiple=multiple, skipped=skipped)
-    trainer = _TokenMeanTrainer(
+    trainer = RunTrainer(
         model if method.trains_all_weights else _with_adapter(spec, model, train_rows, architecture),
         _arguments(spec, folder if checkpoints is None else checkpoints.folder),
         method=method,
@@ -198,7 +155,7 @@ def rows_before(step: int, *, rows: int, batch_size: int) -> int:
     return epochs * rows + rest * batch_size
 
 
-def _train(trainer: _TokenMeanTrainer, resumed: Resumed | None, *, steps: int) -> None:
+def _train(trainer: RunTrainer, resumed: Resumed | None, *, steps: int) -> None:
     if resumed is None:
         trainer.train()
     elif resumed.step < steps:

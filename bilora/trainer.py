@@ -235,6 +235,7 @@ class SharpnessMixin(Trainer if TYPE_CHECKING else object):  # type: ignore[misc
         """
         target = self.model if model is None else model
         if not isinstance(target, PeftModel):
+            refuse_pickled_weights(resume_from_checkpoint)
             super()._load_from_checkpoint(resume_from_checkpoint, model)
             return
         self.method.load_adapter(resume_from_checkpoint)
@@ -245,6 +246,21 @@ class SharpnessMixin(Trainer if TYPE_CHECKING else object):  # type: ignore[misc
             self._load_from_checkpoint(str(self.state.best_model_checkpoint))
         else:
             super()._load_best_model()
+
+
+def refuse_pickled_weights(checkpoint: str | Path) -> None:
+    """Refuse a checkpoint whose weights are a pickle, which can run any code when it is read.
+
+    Raises:
+        ValueError: Naming the file.
+    """
+    folder = Path(checkpoint)
+    pickled = sorted(folder.glob("pytorch_model*.bin"))
+    if pickled and not any(folder.glob("*.safetensors")):
+        raise ValueError(
+            f"{pickled[0]} holds its weights as a pickle, which can run any code when it is read; weights are read "
+            "from safetensors only: load it where you trust it, and save it again with save_pretrained"
+        )
 
 
 class SharpnessTrainer(SharpnessMixin, Trainer):

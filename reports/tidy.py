@@ -27,10 +27,18 @@ def write_runs(store: Store, folder: Path) -> tuple[Path, Path]:
     values: list[list[Value]] = [[column.read(run) for run, _ in runs] for column in COLUMNS]
     values.append([is_main for _, is_main in runs])
     schema = pa.schema([_field(column) for column in columns], metadata={"baseline": store.baseline})
-    arrays = [pa.array(found, type=_TYPES[column.kind]) for found, column in zip(values, columns, strict=True)]
+    arrays = [
+        pa.array([_storable(value) for value in found], type=_TYPES[column.kind])
+        for found, column in zip(values, columns, strict=True)
+    ]
     pq.write_table(pa.Table.from_arrays(arrays, schema=schema), parquet, compression="zstd")
     dictionary.write_text(_dictionary(columns), encoding="utf-8", newline="\n")
     return parquet, dictionary
+
+
+def _storable(value: Value) -> Value:
+    """Return a value, or None for a whole number beyond 64 bits, which JSON can hold and Parquet cannot."""
+    return None if isinstance(value, int) and not -(2**63) <= value < 2**63 else value
 
 
 def _field(column: ExportColumn) -> pa.Field:

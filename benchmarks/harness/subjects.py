@@ -21,7 +21,7 @@ from analysis.adapter_folder import CONFIG, WEIGHTS, AdapterFolder, check_adapte
 from analysis.errors import AnalysisError
 from benchmarks.errors import UsageError
 from benchmarks.language import language_kind
-from benchmarks.models import SHIPPED, fingerprint_of, shipped_models
+from benchmarks.models import SHIPPED, check_files, fingerprint_of, shipped_models
 from bilora.auxiliary import AUXILIARY
 
 _PREFIX = "base_model.model."
@@ -119,6 +119,7 @@ def locate_base(name: str, *, flag: str) -> str:
     if name in shipped_models():
         return str(SHIPPED / name)
     if Path(name).is_dir():
+        check_files(Path(name), flag=flag)
         return name
     if Path(name).name in shipped_models() and Path(name).parent.name == SHIPPED.name:
         return str(SHIPPED / Path(name).name)

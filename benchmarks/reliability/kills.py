@@ -14,7 +14,8 @@ from typing import Any
 
 import pandas as pd
 
-from benchmarks.reliability.sweep import Sweep, kill_after, uninterrupted
+from benchmarks.reliability.launcher import Launcher
+from benchmarks.reliability.sweep import Sweep, kill_after, uninterrupted, write_examples
 
 
 @dataclass
@@ -36,32 +37,16 @@ def kill_sweeps(
         folder: An empty folder to work in.
         kills: How many.
         seed: Of the moments.
-        sweep: What is swept; its output folder is not used.
+        sweep: What is swept in place of the default; its examples are written here.
         say: Told of every kill.
     """
-    sweep = sweep or Sweep(out=folder)
-    reference = replace(sweep, out=folder / "reference")
-    length = uninterrupted(reference)["seconds"]
-    say(f"an uninterrupted sweep works {length:.1f} s")
-    moments, tally = random.Random(seed), _Tally()
-    while tally.kills < kills:
-        tally.sweeps += 1
-        current = replace(sweep, out=folder / f"sweep-{tally.sweeps}")
-        done: dict[str, int] = {}
-        while tally.kills < kills:
-            seconds = moments.uniform(0.0, length)
-            killed = kill_after(current.start(), current, seconds=seconds)
-            done = _look(current, done, tally)
-            if not killed:
-                break
-            tally.kills += 1
-            tally.in_training += any((current.out / "checkpoints").glob("*/state.json"))
-            say(f"kill {tally.kills} of {kills} after {seconds:.1f} s: {len(done)} runs are finished")
-        uninterrupted(current)
-        _look(current, done, tally)
-        same = _same(reference, current)
-        tally.identical += same
-        say(f"sweep {tally.sweeps}: {'identical to' if same else 'DIFFERENT from'} the uninterrupted one")
+    data = write_examples(folder / "kills.jsonl")
+    reference = Sweep(out=folder / "reference", data=data) if sweep is None else replace(sweep, data=data)
+    tally = _Tally()
+    with Launcher(folder / "log") as launcher:
+        length = uninterrupted(launcher, reference)
+        say(f"an uninterrupted sweep works {length:.1f} s")
+        _kill_all(launcher, reference, kills=kills, moments=random.Random(seed), length=length, tally=tally, say=say)
     runs = len(reference.finished())
     lossless = tally.identical == tally.sweeps and not tally.repeated and not tally.unreadable
     return {
@@ -73,11 +58,41 @@ def kill_sweeps(
         "complete_files_that_could_not_be_read": tally.unreadable,
         "kills_with_a_checkpoint_on_the_disk": tally.in_training,
         "runs_of_a_sweep": runs,
-        "methods": sweep.methods.split(","),
-        "steps": sweep.steps,
+        "methods": reference.methods.split(","),
+        "steps": reference.steps,
         "seconds_of_a_sweep": round(length, 1),
         "seed": seed,
     }
+
+
+def _kill_all(
+    launcher: Launcher,
+    reference: Sweep,
+    *,
+    kills: int,
+    moments: random.Random,
+    length: float,
+    tally: _Tally,
+    say: Callable[[str], None],
+) -> None:
+    while tally.kills < kills:
+        tally.sweeps += 1
+        current = replace(reference, out=reference.out.with_name(f"sweep-{tally.sweeps}"))
+        done: dict[str, int] = {}
+        while tally.kills < kills:
+            seconds = moments.uniform(0.0, length)
+            killed = kill_after(launcher.start(current.arguments), current, seconds=seconds)
+            done = _look(current, done, tally)
+            if not killed:
+                break
+            tally.kills += 1
+            tally.in_training += any((current.out / "checkpoints").glob("*/state.json"))
+            say(f"kill {tally.kills} of {kills} after {seconds:.1f} s: {len(done)} runs are finished")
+        uninterrupted(launcher, current)
+        _look(current, done, tally)
+        same = _same(reference, current)
+        tally.identical += same
+        say(f"sweep {tally.sweeps}: {'identical to' if same else 'DIFFERENT from'} the uninterrupted one")
 
 
 def _look(sweep: Sweep, before: dict[str, int], tally: _Tally) -> dict[str, int]:

@@ -1,23 +1,20 @@
 """A small sweep as a process of its own: started, killed, and looked at from outside.
 
-It is `python -m benchmarks.compare` itself, on the shipped base with few steps and examples, without measurement and
+It is `benchmarks.compare` itself, on the shipped base with few steps and examples, without measurement and
 with a checkpoint after every step, so that a kill can meet every kind of writing.
 """
 
 from __future__ import annotations
 
 import json
-import os
-import signal
-import subprocess
-import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 from safetensors import safe_open
+
+from benchmarks.reliability.launcher import Launcher, Running
 
 #: What differs from one carrying out of the same runs to the next.
 TIMINGS = ("step_seconds", "step_gradients", "peak_memory_bytes")
@@ -29,6 +26,7 @@ class Sweep:
 
     Attributes:
         out: Its output folder.
+        data: Its examples, see `write_examples`.
         methods: Names with commas between.
         seeds: How many.
         steps: Optimizer steps of each run.
@@ -36,34 +34,34 @@ class Sweep:
     """
 
     out: Path
+    data: Path
     methods: str = "lora,lora-sam,bilora"
     seeds: int = 1
-    steps: int = 10
+    steps: int = 12
     model: str = "pocket-llama"
 
     @property
-    def command(self) -> list[str]:
-        """The command line."""
+    def arguments(self) -> list[str]:
+        """The arguments of `benchmarks.compare`."""
         return [
-            *(sys.executable, "-m", "benchmarks.compare", "--out", str(self.out), "--methods", self.methods),
-            *("--seeds", str(self.seeds), "--steps", str(self.steps), "--model", self.model, "--measure", "false"),
-            *("--batch-size", "4", "--micro-batch-size", "2", "--evaluations", "2", "--evaluation-examples", "4"),
-            *("--test-examples", "4", "--device", "cpu", "--threads", "1", "--checkpoint-every", "1"),
+            *(
+                "--out",
+                str(self.out),
+                "--methods",
+                self.methods,
+                "--seeds",
+                str(self.seeds),
+                "--steps",
+                str(self.steps),
+            ),
+            *("--model", self.model, "--measure", "false", "--batch-size", "4", "--micro-batch-size", "2"),
+            *("--evaluations", "2", "--evaluation-examples", "4", "--test-examples", "4"),
+            *("--device", "cpu", "--threads", "1", "--checkpoint-every", "1"),
         ]
 
-    def start(self) -> subprocess.Popen[str]:
-        """Start it; its output is read only once it has ended."""
-        return subprocess.Popen(
-            self.command,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-            text=True,
-            env={**os.environ, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"},
-        )
-
-    def started_working(self) -> bool:
-        """Whether a run is being carried out: a process that still loads its libraries is not worth a kill."""
-        return any((self.out / "locks").glob("*"))
+    def is_at_work(self, process: Running) -> bool:
+        """Whether a process holds the lock of a run; the lock's file may be a killed one's that came before."""
+        return any(f"process {process.pid} on " in _text(path) for path in (self.out / "locks").glob("*"))
 
     def table(self) -> pd.DataFrame:
         """Return the final table without what was timed."""
@@ -108,27 +106,48 @@ def _read_whole(path: Path) -> None:
         raise ValueError(f"{path} belongs to a complete run and cannot be read: {error}") from error
 
 
-def kill_after(process: subprocess.Popen[str], sweep: Sweep, *, seconds: float) -> bool:
+def write_examples(path: Path) -> Path:
+    """Write sixty short examples: a task that is scored in a moment, so that kills meet every stage of a run."""
+    rows = [{"instruction": f"Say {n} and the next.", "response": f"{n} and {n + 1}."} for n in range(60)]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return path
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text()
+    except OSError:
+        return ""
+
+
+def kill_after(process: Running, sweep: Sweep, *, seconds: float) -> bool:
     """Kill a sweep `seconds` after it has begun to work; returns whether it was still running then."""
-    while process.poll() is None and not sweep.started_working():
-        time.sleep(0.005)
+    _wait_for_work(process, sweep)
     deadline = time.monotonic() + seconds
     while process.poll() is None and time.monotonic() < deadline:
         time.sleep(0.002)
     running = process.poll() is None
     if running:
-        process.send_signal(signal.SIGKILL)
-    process.communicate()
+        process.kill()
+    process.wait()
     return running
 
 
-def uninterrupted(sweep: Sweep) -> dict[str, Any]:
-    """Carry a sweep out to its end; returns its exit code and the seconds from its first run to the end."""
-    process = sweep.start()
-    while process.poll() is None and not sweep.started_working():
-        time.sleep(0.005)
+def uninterrupted(launcher: Launcher, sweep: Sweep) -> float:
+    """Carry a sweep out to its end; returns the seconds from its first run to the end.
+
+    Raises:
+        RuntimeError: If it fails.
+    """
+    process = launcher.start(sweep.arguments)
+    _wait_for_work(process, sweep)
     began = time.monotonic()
-    _, errors = process.communicate()
-    if process.returncode != 0:
-        raise RuntimeError(f"the sweep ended with exit code {process.returncode}: {errors.strip()[-500:]}")
-    return {"seconds": time.monotonic() - began}
+    if process.wait() != 0:
+        raise RuntimeError(f"the sweep ended with exit code {process.wait()}")
+    return time.monotonic() - began
+
+
+def _wait_for_work(process: Running, sweep: Sweep) -> None:
+    while process.poll() is None and not sweep.is_at_work(process):
+        time.sleep(0.005)

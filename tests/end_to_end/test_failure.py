@@ -16,7 +16,7 @@ import pytest
 import torch
 
 from benchmarks import compare
-from benchmarks.training import _TokenMeanTrainer
+from benchmarks.run_trainer import RunTrainer
 from tests.end_to_end.test_compare import arguments
 from tests.models import save_tiny_model
 
@@ -32,12 +32,12 @@ def folder(tmp_path: Path) -> Path:
 
 def disturb(monkeypatch: pytest.MonkeyPatch, disturbance: Callable[[Any, dict[str, Any], Any], Any]) -> None:
     """Let every loss of training go through a function of the trainer, the batch and the loss."""
-    original = _TokenMeanTrainer.compute_loss
+    original = RunTrainer.compute_loss
 
     def compute_loss(self: Any, model: Any, inputs: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
         return disturbance(self, inputs, lambda: original(self, model, inputs, *args, **kwargs))
 
-    monkeypatch.setattr(_TokenMeanTrainer, "compute_loss", compute_loss)
+    monkeypatch.setattr(RunTrainer, "compute_loss", compute_loss)
 
 
 def record_of(folder: Path, method: str) -> dict[str, Any]:

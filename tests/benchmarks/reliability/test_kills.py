@@ -12,8 +12,9 @@ from tests.models import save_tiny_model
 
 @pytest.mark.slow
 def test_three_kills_lose_nothing(tmp_path: Path) -> None:
-    sweep = Sweep(out=tmp_path, methods="lora,bilora", seeds=1, steps=8, model=str(save_tiny_model(tmp_path / "model")))
-    found = kill_sweeps(tmp_path / "work", kills=3, seed=1, sweep=sweep, say=lambda line: None)
+    model = save_tiny_model(tmp_path / "model")
+    sweep = Sweep(out=tmp_path / "out", data=tmp_path, methods="lora,bilora", steps=8, model=str(model))
+    found = kill_sweeps(tmp_path, kills=3, seed=1, sweep=sweep, say=lambda line: None)
     assert found["lossless_kills"] == found["kills"] == 3
     assert found["sweeps_identical_to_an_uninterrupted_one"] == found["sweeps"]
     assert found["finished_runs_repeated"] == found["complete_files_that_could_not_be_read"] == 0
@@ -25,7 +26,7 @@ def stored(folder: Path, score: float) -> Sweep:
     write_json(run / "run.json", {"row": {}})
     write_json(run / "examples.json", [score])
     (folder / "results.csv").write_text(f"score,step_seconds,step_gradients,peak_memory_bytes\n{score},1,1,1\n")
-    return Sweep(out=folder)
+    return Sweep(out=folder, data=folder)
 
 
 def test_a_difference_a_leftover_a_repetition_and_half_a_file_are_seen(tmp_path: Path) -> None:
