@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from huggingface_hub import try_to_load_from_cache
 
 from benchmarks.choices import MethodChoice
+from benchmarks.drawing_plan import SIDE, drawing_sentences
 from benchmarks.errors import UsageError
 from benchmarks.estimates import HUB_SHAPES, Estimate, Step, estimate, pocket_estimate
 from benchmarks.hub import is_hub_name
@@ -31,8 +32,8 @@ from bilora.methods import METHODS
 
 #: Tokens of a row where nothing says how long rows are.
 ASSUMED_TOKENS = 256
-# SDXL's latents are an eighth of a picture's side, and it was made for pictures of this side.
-_PIXELS_OF_A_LATENT, _SIDE = 8, 1024
+# SDXL's latents are an eighth of a picture's side.
+_PIXELS_OF_A_LATENT = 8
 # A task that checks settings in place of one that is not here.
 _STAND_IN = "pocket-math"
 
@@ -78,6 +79,7 @@ class ComparisonPlan:
         missing: What must be made or fetched before it can run, a sentence each.
         unknown: Why it is not known which runs are finished; empty where it is.
         tokens: Of a row of every task, as the estimate takes them.
+        drawing: What drawing comes to beside training, a sentence for every task that asks for pictures.
     """
 
     comparison: Comparison
@@ -86,6 +88,7 @@ class ComparisonPlan:
     missing: tuple[str, ...]
     unknown: str
     tokens: tuple[int, ...]
+    drawing: tuple[str, ...] = ()
 
 
 def plan_comparison(comparison: Comparison) -> ComparisonPlan:
@@ -121,6 +124,7 @@ def plan_comparison(comparison: Comparison) -> ComparisonPlan:
         missing=tuple(missing),
         unknown=unknown,
         tokens=tuple(tokens.values()),
+        drawing=drawing_sentences(settings),
     )
 
 
@@ -173,7 +177,7 @@ def _finished(comparison: Comparison) -> dict[tuple[str, str], int]:
 
 def _tokens(comparison: Comparison, task: str) -> int:
     if task.startswith(PICTURES) or (task in DATA_TASKS and DATA_TASKS[task].medium == "picture"):
-        return ((comparison.settings.resolution or _SIDE) // _PIXELS_OF_A_LATENT) ** 2
+        return ((comparison.settings.resolution or SIDE) // _PIXELS_OF_A_LATENT) ** 2
     recipe = _recipe(task)
     return comparison.settings.max_length or (recipe and recipe.max_length) or ASSUMED_TOKENS
 
