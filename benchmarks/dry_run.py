@@ -9,19 +9,16 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass, replace
 
-from huggingface_hub import try_to_load_from_cache
-
 from benchmarks.choices import MethodChoice
 from benchmarks.drawing_plan import SIDE, drawing_sentences
 from benchmarks.errors import UsageError
 from benchmarks.estimates import HUB_SHAPES, Estimate, Step, estimate, pocket_estimate
-from benchmarks.hub import is_hub_name
+from benchmarks.hub import is_cached, is_hub_name
 from benchmarks.judge_models import locate_judge
 from benchmarks.models import locate_model, shipped_models
 from benchmarks.plan import check_replayable, largest_divisor, plan_runs
 from benchmarks.presets import TRAINING_DATA
 from benchmarks.request import Comparison
-from benchmarks.sdxl_layout import INDEX
 from benchmarks.settings import CompareSettings
 from benchmarks.store import RunStore
 from benchmarks.tasks import DATA_TASKS, TASKS, Recipe, create_task
@@ -141,19 +138,14 @@ def _missing_models(settings: CompareSettings) -> list[str]:
         if not is_hub_name(model) or os.path.isdir(model):
             if model:
                 locate_model(model)
-        elif not _is_cached(model):
+        elif not is_cached(model):
             missing.append(f"the model {model} is neither a folder here nor in the cache of the hub")
     for flag, judge in (("--clip-model", settings.clip_model), ("--caption-model", settings.caption_model)):
-        if judge is not None and (not is_hub_name(judge) or os.path.isdir(judge) or _is_cached(judge)):
+        if judge is not None and (not is_hub_name(judge) or os.path.isdir(judge) or is_cached(judge)):
             locate_judge(judge, flag=flag)
         elif judge is not None:
             missing.append(f"the model {judge} of {flag} is neither a folder here nor in the cache of the hub")
     return missing
-
-
-def _is_cached(model: str) -> bool:
-    repository = model.partition("@")[0]
-    return any(isinstance(try_to_load_from_cache(repository, name), str) for name in ("config.json", INDEX))
 
 
 def _model(settings: CompareSettings, task: str) -> str:
