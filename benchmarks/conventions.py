@@ -68,6 +68,8 @@ def conventions(settings: CompareSettings, folders: Mapping[str, Path]) -> dict[
     pictured = [task for task in _tasks(settings) if task.medium == "picture"]
     if pictured:
         sentences["Pictures"] = _pictures(pictured)
+        if len(pictured) == len(settings.tasks):
+            del sentences["Reduction"]
     latent = [task for task in pictured if isinstance(task, DreamBooth)]
     if latent:
         sentences |= _drawn(settings, latent)

@@ -9,18 +9,16 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass, replace
 
-from huggingface_hub import try_to_load_from_cache
-
 from benchmarks.choices import MethodChoice
+from benchmarks.drawing_plan import SIDE, drawing_sentences
 from benchmarks.errors import UsageError
 from benchmarks.estimates import HUB_SHAPES, Estimate, Step, estimate, pocket_estimate
-from benchmarks.hub import is_hub_name
+from benchmarks.hub import is_cached, is_hub_name
 from benchmarks.judge_models import locate_judge
 from benchmarks.models import locate_model, shipped_models
 from benchmarks.plan import check_replayable, largest_divisor, plan_runs
 from benchmarks.presets import TRAINING_DATA
 from benchmarks.request import Comparison
-from benchmarks.sdxl_layout import INDEX
 from benchmarks.settings import CompareSettings
 from benchmarks.store import RunStore
 from benchmarks.tasks import DATA_TASKS, TASKS, Recipe, create_task
@@ -31,8 +29,8 @@ from bilora.methods import METHODS
 
 #: Tokens of a row where nothing says how long rows are.
 ASSUMED_TOKENS = 256
-# SDXL's latents are an eighth of a picture's side, and it was made for pictures of this side.
-_PIXELS_OF_A_LATENT, _SIDE = 8, 1024
+# SDXL's latents are an eighth of a picture's side.
+_PIXELS_OF_A_LATENT = 8
 # A task that checks settings in place of one that is not here.
 _STAND_IN = "pocket-math"
 
@@ -78,6 +76,7 @@ class ComparisonPlan:
         missing: What must be made or fetched before it can run, a sentence each.
         unknown: Why it is not known which runs are finished; empty where it is.
         tokens: Of a row of every task, as the estimate takes them.
+        drawing: What drawing comes to beside training, a sentence for every task that asks for pictures.
     """
 
     comparison: Comparison
@@ -86,6 +85,7 @@ class ComparisonPlan:
     missing: tuple[str, ...]
     unknown: str
     tokens: tuple[int, ...]
+    drawing: tuple[str, ...] = ()
 
 
 def plan_comparison(comparison: Comparison) -> ComparisonPlan:
@@ -121,6 +121,7 @@ def plan_comparison(comparison: Comparison) -> ComparisonPlan:
         missing=tuple(missing),
         unknown=unknown,
         tokens=tuple(tokens.values()),
+        drawing=drawing_sentences(settings),
     )
 
 
@@ -137,19 +138,14 @@ def _missing_models(settings: CompareSettings) -> list[str]:
         if not is_hub_name(model) or os.path.isdir(model):
             if model:
                 locate_model(model)
-        elif not _is_cached(model):
+        elif not is_cached(model):
             missing.append(f"the model {model} is neither a folder here nor in the cache of the hub")
     for flag, judge in (("--clip-model", settings.clip_model), ("--caption-model", settings.caption_model)):
-        if judge is not None and (not is_hub_name(judge) or os.path.isdir(judge) or _is_cached(judge)):
+        if judge is not None and (not is_hub_name(judge) or os.path.isdir(judge) or is_cached(judge)):
             locate_judge(judge, flag=flag)
         elif judge is not None:
             missing.append(f"the model {judge} of {flag} is neither a folder here nor in the cache of the hub")
     return missing
-
-
-def _is_cached(model: str) -> bool:
-    repository = model.partition("@")[0]
-    return any(isinstance(try_to_load_from_cache(repository, name), str) for name in ("config.json", INDEX))
 
 
 def _model(settings: CompareSettings, task: str) -> str:
@@ -173,7 +169,7 @@ def _finished(comparison: Comparison) -> dict[tuple[str, str], int]:
 
 def _tokens(comparison: Comparison, task: str) -> int:
     if task.startswith(PICTURES) or (task in DATA_TASKS and DATA_TASKS[task].medium == "picture"):
-        return ((comparison.settings.resolution or _SIDE) // _PIXELS_OF_A_LATENT) ** 2
+        return ((comparison.settings.resolution or SIDE) // _PIXELS_OF_A_LATENT) ** 2
     recipe = _recipe(task)
     return comparison.settings.max_length or (recipe and recipe.max_length) or ASSUMED_TOKENS
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from huggingface_hub import snapshot_download
+from huggingface_hub import snapshot_download, try_to_load_from_cache
 from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError, RevisionNotFoundError
 
 from benchmarks.errors import UsageError
@@ -64,6 +64,14 @@ def fetch(name: str, *, code: bool = False) -> Path:
             f"--model: {name!r} is no folder here; as a model of the hub it is not cached, and the hub cannot be "
             f"reached ({type(error).__name__}); fetch it where there is a network, or name a folder"
         ) from None
+
+
+def is_cached(name: str) -> bool:
+    """Return whether the configuration of a model is in the hub's cache, of a language model or of a pipeline."""
+    repository = name.partition("@")[0]
+    return any(
+        isinstance(try_to_load_from_cache(repository, file), str) for file in ("config.json", "model_index.json")
+    )
 
 
 def commit_of(folder: Path) -> str | None:

@@ -52,7 +52,7 @@ def locate_judge(name: str, *, flag: str) -> Path:
     if flag == "--caption-model" and not _captions(kind):
         raise UsageError(
             f"{flag}: {folder} is a model of type {kind!r}, which writes no text about pictures; expected one such as "
-            "Salesforce/blip-image-captioning-base"
+            "Salesforce/blip-image-captioning-large"
         )
     return folder
 

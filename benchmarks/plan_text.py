@@ -133,6 +133,8 @@ def _print_totals(plans: Sequence[ComparisonPlan], console: Console) -> None:
         console,
         "- training steps alone: evaluations, scoring and measurements come on top; adapter variants count as LoRA",
     )
+    for sentence in dict.fromkeys(sentence for plan in plans for sentence in plan.drawing):
+        _say(console, f"- {sentence}")
     for sentence in sentences(estimates):
         _say(console, f"- {sentence}")
 

@@ -10,6 +10,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from safetensors import SafetensorError, safe_open
 from transformers import CLIPTextConfig
 
 from benchmarks.errors import UsageError
@@ -74,7 +75,20 @@ def check_sdxl(folder: Path) -> None:
 
 
 def _check_weights(folder: Path, part: str) -> None:
-    if any((folder / part).glob(_WEIGHTS)):
+    found = sorted((folder / part).glob(_WEIGHTS))
+    whole = [path for path in found if ".fp16." not in path.name]
+    if found and not whole:
+        raise UsageError(
+            f"--model: {found[0]} is the variant in 16 bits alone; expected the weights themselves in {part}: load it "
+            "with variant='fp16' and save it with save_pretrained"
+        )
+    for path in whole:
+        try:
+            with safe_open(path, framework="pt"):
+                pass  # opening reads and checks the header
+        except (OSError, SafetensorError) as error:
+            raise UsageError(f"--model: {path} cannot be read: {' '.join(str(error).split())}") from None
+    if whole:
         return
     pickled = next(iter(sorted((folder / part).glob("*.bin"))), None)
     if pickled is not None:

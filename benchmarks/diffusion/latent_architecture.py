@@ -27,13 +27,13 @@ from benchmarks.diffusion.sdxl import Sdxl
 from benchmarks.diffusion.unet import EPSILON, TARGET_MODULES
 from benchmarks.scoring import ScoredExample
 from benchmarks.tasks import Example, Split, Task
-from benchmarks.tasks.dreambooth import DreamBooth, PictureFile
+from benchmarks.tasks.dreambooth import SHOWN, DreamBooth, PictureFile
 from benchmarks.tasks.picture_files import framed, read_picture
 
 #: Noises that a held-out picture is evaluated with: there are few pictures.
 DRAWS = 8
-#: Pictures that are kept of a run, and their side at most.
-SHOWN, SHOWN_SIDE = 12, 512
+#: Side of the pictures that are kept of a run, at most.
+SHOWN_SIDE = 512
 
 
 @dataclass(frozen=True, kw_only=True)

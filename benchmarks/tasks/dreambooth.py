@@ -31,6 +31,8 @@ TESTED = ("fluffy rabbit", "curly cloud", "roaring lion", "dripping water drop",
 VALIDATED = ("sleepy cat", "snowy mountain", "singing bird", "melting ice cream", "swimming fish", "shining star")
 #: Pictures of each of them; the paper's for the test.
 REPEATS: dict[Split, int] = {"train": 6, "validation": 5, "test": 200}
+#: Pictures of the test that are drawn for a report, whether or not any are scored.
+SHOWN = 12
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -122,6 +124,19 @@ class DreamBooth(DrawingTask, DataTask):
         return tuple(
             Example(prompt=self.prompt_of(thing), completion=thing) for _ in rounds for thing in self.things(split)
         )
+
+    def drawings(self, *, scored: int | None, seen: int, judged: bool) -> int:
+        """Return how many pictures a run draws.
+
+        Args:
+            scored: Of the test, or None for all.
+            seen: Of the training prompt, at most.
+            judged: Whether pictures are scored at all.
+        """
+        if not judged:
+            return SHOWN
+        test = len(self.things("test")) * REPEATS["test"]
+        return SHOWN + min(test, scored or test) + min(seen, REPEATS["train"])
 
     def score(self, example: Example, generated: str) -> float:
         """Refuse: pictures are scored by their likeness to the prompt or by their loss, never by a text.

@@ -109,3 +109,23 @@ def test_other_methods_cost_what_they_cost_on_the_pocket_model() -> None:
 
 def test_every_model_of_the_hub_has_its_shape() -> None:
     assert set(HUB_SHAPES.values()) == set(SHAPES)
+
+
+def test_the_run_that_was_measured_took_what_the_plan_says_within_a_fifth() -> None:
+    found = json.loads((RESULTS / "sdxl-dreambooth-h200.json").read_text())
+    plan = estimate(
+        Step(
+            model="sdxl-unet",
+            method="lora",
+            quantize=None,
+            rows=1,
+            tokens=128 * 128,
+            graphed=False,
+            trains_all_weights=False,
+            rank=4,
+        )
+    )
+    assert plan.bytes is not None
+    assert 4 * plan.seconds == pytest.approx(found["predicted"]["step_seconds"])
+    assert 4 * plan.seconds == pytest.approx(found["run"]["step_seconds"], rel=0.2)
+    assert plan.bytes / 1e9 == pytest.approx(found["run"]["peak_gb"], rel=0.02)

@@ -9,7 +9,7 @@ from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError, Revi
 
 from benchmarks import hub
 from benchmarks.errors import UsageError
-from benchmarks.hub import commit_of, fetch, is_hub_name
+from benchmarks.hub import commit_of, fetch, is_cached, is_hub_name
 from benchmarks.models import fingerprint, locate_model
 from tests.models import save_tiny_model
 
@@ -46,6 +46,7 @@ def test_a_cached_model_needs_no_network_and_has_its_commit(tmp_path: Path, monk
         assert locate_model(name) == folder
     assert commit_of(folder) == COMMIT
     assert commit_of(tmp_path) is None
+    assert (is_cached("owner/tiny@main"), is_cached("owner/other")) == (True, False)
     assert fingerprint(folder) == fingerprint(save_tiny_model(tmp_path / "copy"))
 
 
@@ -94,3 +95,25 @@ def test_pickles_and_code_are_not_fetched_unless_code_is_asked_for(
     fetch("owner/name", code=True)
     assert asked["revision"] is None
     assert "*.py" in asked["allow_patterns"]
+
+
+def test_second_copies_of_sdxl_s_weights_are_left_on_the_hub(monkeypatch: pytest.MonkeyPatch) -> None:
+    from fnmatch import fnmatch
+
+    asked = Mock(return_value="somewhere")
+    monkeypatch.setattr(hub, "snapshot_download", asked)
+    fetch("stabilityai/stable-diffusion-xl-base-1.0")
+    kept, left = (asked.call_args.kwargs[name] for name in ("allow_patterns", "ignore_patterns"))
+    wanted = {
+        "model_index.json": True,
+        "unet/diffusion_pytorch_model.safetensors": True,
+        "unet/diffusion_pytorch_model.fp16.safetensors": False,
+        "tokenizer/merges.txt": True,
+        "tokenizer_2/vocab.json": True,
+        "sd_xl_base_1.0.safetensors": False,
+        "vae_1_0/diffusion_pytorch_model.safetensors": False,
+        "vae_decoder/model.onnx": False,
+        "text_encoder/flax_model.msgpack": False,
+    }
+    for file, is_wanted in wanted.items():
+        assert (any(fnmatch(file, p) for p in kept) and not any(fnmatch(file, p) for p in left)) is is_wanted

@@ -71,3 +71,17 @@ def test_an_unknown_preset_is_one_line(capsys: pytest.CaptureFixture[str]) -> No
     message = capsys.readouterr().err
     assert "did you mean 'table1-llama2-math'?" in message
     assert message.count("\n") == 1
+
+
+def test_the_plan_of_dreambooth_counts_the_pictures_that_are_drawn(capsys: pytest.CaptureFixture[str]) -> None:
+    alone = shown(capsys, "--preset", "table3-sdxl-icons", "--dry-run")
+    assert (
+        "a run of dreambooth-3d-icons draws 12 pictures on top, 2.1 s each as measured on one H200: 0.01 hours" in alone
+    )
+    judged = shown(
+        capsys, "--preset", "table3-sdxl-icons", "--dry-run", "--clip-model", "openai/clip-vit-large-patch14"
+    )
+    assert "draws 1,218 pictures on top" in judged
+    few = shown(capsys, "--preset", "table3-sdxl-icons", "--dry-run", "--clip-model", "a/b", "--test-examples", "60")
+    assert "draws 78 pictures on top" in few
+    assert "missing: the model a/b of --clip-model is neither a folder here nor in the cache of the hub" in few

@@ -59,6 +59,17 @@ def test_pickles_and_missing_weights_are_told_apart(folder: Path) -> None:
         check_sdxl(folder)
 
 
+def test_variants_alone_and_broken_weights_are_refused(folder: Path) -> None:
+    weights = next((folder / "unet").glob("*.safetensors"))
+    variant = weights.with_suffix(".fp16.safetensors")
+    weights.rename(variant)
+    with pytest.raises(UsageError, match=r"fp16\.safetensors is the variant in 16 bits alone; .* variant='fp16'"):
+        check_sdxl(folder)
+    weights.write_text("junk")
+    with pytest.raises(UsageError, match=r"unet/.*\.safetensors cannot be read"):
+        check_sdxl(folder)
+
+
 @pytest.mark.parametrize(
     ("file", "values", "message"),
     [

@@ -10,11 +10,11 @@ import torch
 from diffusers import DDPMScheduler, StableDiffusionXLPipeline
 from torch.nn.functional import mse_loss
 
-from benchmarks.diffusion.latent_architecture import DRAWS, SHOWN, LatentTextToImage
+from benchmarks.diffusion.latent_architecture import DRAWS, LatentTextToImage
 from benchmarks.loading import LoadOptions, open_model
 from benchmarks.spec import RunSpec
 from benchmarks.tasks import create_task
-from benchmarks.tasks.dreambooth import DreamBooth
+from benchmarks.tasks.dreambooth import SHOWN, DreamBooth
 from benchmarks.training import TrainedRun, train
 from tests.benchmarks.test_spec import SPEC as ANY
 from tests.tiny_sdxl import SIDE, save_captioner, save_clip, save_pictures, save_sdxl, tiny_sdxl
