@@ -101,8 +101,8 @@ def check_ranks(specs: Sequence[RunSpec]) -> None:
         passes = spec.batch_size // spec.micro_batch_size
         if passes % count:
             raise UsageError(
-                f"--micro-batch-size: a step of {spec.task} has {passes} micro-batches of {spec.micro_batch_size}, which "
-                f"{count} ranks cannot share equally; choose one that divides {spec.batch_size} / {count}"
+                f"--micro-batch-size: a step of {spec.task} has {passes} micro-batches of {spec.micro_batch_size}, "
+                f"which {count} ranks cannot share equally; choose one that divides {spec.batch_size} / {count}"
             )
         if spec.cuda_graphs:
             raise UsageError("--cuda-graphs: graphs are recorded on one GPU alone; leave it off under torchrun")

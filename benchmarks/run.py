@@ -19,8 +19,8 @@ import torch
 from safetensors.torch import save_file
 
 from analysis import FlatnessSettings, SpaceError, measure_flatness, parameter_space
-from benchmarks.architecture import Architecture, Row
 from benchmarks import ranks
+from benchmarks.architecture import Architecture, Row
 from benchmarks.environment import PeakMemory, environment
 from benchmarks.loading import load_options, open_model
 from benchmarks.progress import RunProgress

@@ -22,9 +22,10 @@ import torch
 from peft import LoraConfig
 from rich.console import Console
 from rich.table import Table
-from torch import Tensor, distributed, multiprocessing
+from torch import Tensor, distributed
 from torch.distributed.fsdp import fully_shard
 from torch.distributed.tensor import DTensor
+from torch.multiprocessing.spawn import spawn
 from transformers import LlamaConfig, LlamaForCausalLM, TrainingArguments
 from transformers.trainer_callback import PrinterCallback
 
@@ -65,7 +66,7 @@ def on_ranks(work: Callable[..., Any], folder: Path, *arguments: Any, cuda: bool
 
     Starting processes takes seconds, so that `work` should do all there is to do.
     """
-    multiprocessing.spawn(_one_rank, args=(work, str(folder), arguments, cuda), nprocs=RANKS)
+    spawn(_one_rank, args=(work, str(folder), arguments, cuda), nprocs=RANKS)  # type: ignore[no-untyped-call]
     return [torch.load(folder / f"rank-{index}.pt", weights_only=False) for index in range(RANKS)]
 
 

@@ -21,8 +21,8 @@ from analysis.errors import AnalysisError, SettingsError
 from analysis.losses import LossFunction, causal_lm_loss, seq2seq_lm_loss, sequence_classification_loss
 from analysis.measure.data import encode, make_batches, read_rows
 from analysis.measure.display import Display
-from analysis.measure.loading import DTYPES, LoadedModel, load
 from analysis.measure.launch import folder_of_rank, join, launched
+from analysis.measure.loading import DTYPES, LoadedModel, load
 from analysis.measure.page import write_page
 from analysis.measure.parts import PARTS, Context
 from analysis.measure.record import MeasureRecord

@@ -22,7 +22,6 @@ from bilora.methods.perturbation import perturbed
 from bilora.methods.window import Window
 from bilora.shards import local
 
-
 SCOPES = ("step", "rank", "micro-batch")
 
 

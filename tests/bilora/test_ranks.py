@@ -90,7 +90,7 @@ def test_an_adversary_of_each_rank_is_one_of_each_micro_batch_in_one_process(tmp
                 # What is logged are one rank's perturbations; updates are those of both.
                 if "lora_" in key:
                     assert (own[key] - value).norm() <= ROUNDING * value.norm(), (name, key)
-        assert "carries a gradient from step to step" in said[0]
+        assert "'fsam': it carries a gradient from step to step" in said[0]
         assert "one copy of the weights" in said[1]
 
 
