@@ -112,6 +112,7 @@ def trainer(
     dtype: torch.dtype = torch.float64,
     options: dict[str, Any] | None = None,
     adapter: dict[str, Any] | None = None,
+    recomputed: bool = False,
     cuda: bool = False,
     **changes: Any,
 ) -> SharpnessTrainer:
@@ -125,6 +126,7 @@ def trainer(
         dtype: Type of all weights.
         options: The method's.
         adapter: Changes to the adapter's configuration.
+        recomputed: Whether activations are checkpointed.
         cuda: Whether it trains on GPUs.
         **changes: Other training arguments.
     """
@@ -174,6 +176,9 @@ def trainer(
     )
     run.remove_callback(PrinterCallback)
     run.model.to(dtype)
+    if recomputed:
+        switch: Any = getattr(run.model, "activation_checkpointing_enable", None)
+        (switch or run.model.gradient_checkpointing_enable)({"use_reentrant": False})
     return run
 
 
