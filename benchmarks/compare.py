@@ -107,7 +107,9 @@ def check_ranks(specs: Sequence[RunSpec]) -> None:
         if spec.cuda_graphs:
             raise UsageError("--cuda-graphs: graphs are recorded on one GPU alone; leave it off under torchrun")
         if spec.device_map is not None:
-            raise UsageError("--device-map: a model spread over all GPUs leaves none for other ranks; leave one of them out")
+            raise UsageError(
+                "--device-map: a model spread over all GPUs leaves none for other ranks; leave one of them out"
+            )
         if spec.task in TASKS and TASKS[spec.task].medium != "text":
             raise UsageError(
                 f"--tasks: {spec.task} draws its noise batch by batch, another way on every rank; run it on one GPU"
