@@ -93,17 +93,20 @@ def test_an_adversary_of_each_rank_is_one_of_each_micro_batch_in_one_process(tmp
         assert "one copy of the weights" in said[1]
 
 
+# Adam would turn a gradient's rounding into a part of a step.
+NARROW_RUN = {"bf16": True, "dtype": torch.float32, "optim": "sgd", "learning_rate": 0.5}
+
+
 def _bf16(folder: Path) -> list[dict[str, Tensor]]:
-    changes = {"bf16": True, "dtype": torch.float32}
-    return [_train((name, mode, changes), folder, 1) for mode in MODES for name in ("bilora", "lora-sam")]
+    return [_train((name, mode, NARROW_RUN), folder, 1) for mode in MODES for name in ("bilora", "lora-sam")]
 
 
 @pytest.mark.slow
 def test_bf16_autocast_over_ranks(tmp_path: Path) -> None:
-    """Adam turns a gradient's rounding into a part of a step: the updates agree to bf16."""
+    """Sums over ranks move a weight by a rounding of fp32, and with it now and then one of bf16."""
     for found in on_ranks(_bf16, tmp_path, tmp_path):
         for name, own in zip(("bilora", "lora-sam") * len(MODES), found, strict=True):
-            expected = _train((name, "ddp", {"bf16": True, "dtype": torch.float32}), tmp_path, 2)
+            expected = _train((name, "ddp", NARROW_RUN), tmp_path, 2)
             names = [key for key in expected if ".default." in key]
             error = torch.stack([(own[key] - expected[key]).norm() for key in names]).norm()
-            assert error <= 0.05 * torch.stack([expected[key].norm() for key in names]).norm(), name
+            assert error <= 0.02 * torch.stack([expected[key].norm() for key in names]).norm(), name
