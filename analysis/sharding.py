@@ -19,7 +19,7 @@ from typing import Any, cast
 
 import torch
 from torch import Tensor, distributed, nn
-from torch.distributed.device_mesh import DeviceMesh
+from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
 from torch.distributed.fsdp import FSDPModule
 from torch.distributed.tensor import DTensor, Partial, Shard
 from torch.nn import functional
@@ -56,7 +56,8 @@ def local(tensor: Tensor) -> Tensor:
     if not isinstance(tensor, DTensor):
         return tensor
     with torch.no_grad():
-        return cast("Tensor", tensor.to_local()).detach()
+        rows: Tensor = tensor.to_local()
+        return rows.detach()
 
 
 @dataclass(frozen=True)
@@ -77,7 +78,8 @@ def spread(place: Layout | None, rows: Tensor) -> Tensor:
     """Return rows that are here as a tensor of a layout; the rows themselves if there is none."""
     if place is None:
         return rows
-    return cast("Tensor", DTensor.from_local(rows, place.mesh, (Shard(0),), shape=place.shape, stride=place.stride))
+    made: Tensor = DTensor.from_local(rows, place.mesh, (Shard(0),), shape=place.shape, stride=place.stride)
+    return made
 
 
 def like(tensor: Tensor, rows: Tensor) -> Tensor:
@@ -112,7 +114,8 @@ def whole(tensor: Tensor) -> Tensor:
     if not isinstance(tensor, DTensor):
         return tensor
     with torch.no_grad():
-        return cast("Tensor", tensor.full_tensor())
+        full: Tensor = tensor.full_tensor()
+        return full
 
 
 def _bounds(rows: int, ranks: int, index: int) -> tuple[int, int]:
@@ -216,8 +219,8 @@ def shard_model(model: nn.Module, layers: Sequence[nn.Module] | None = None) -> 
     chosen = [m for m in linear if id(m) not in factors] if layers is None else list(layers)
     if not chosen or {id(m) for m in chosen} - {id(m) for m in linear}:
         raise SpaceError("only layers of the class nn.Linear whose matrix nothing else holds can be sharded")
-    device = chosen[0].weight.device.type  # type: ignore[union-attr]
-    mesh = DeviceMesh.from_group(distributed.group.WORLD, device)
+    device = cast("Tensor", chosen[0].weight).device.type
+    mesh = init_device_mesh(device, (distributed.get_world_size(),))
     ranks, rank = distributed.get_world_size(), distributed.get_rank()
     for module in chosen:
         weight = cast("nn.Parameter", module.weight)
@@ -231,11 +234,10 @@ def shard_model(model: nn.Module, layers: Sequence[nn.Module] | None = None) -> 
 
 def _factors(model: nn.Module) -> set[int]:
     """Return the identities of all modules inside PEFT layers but their base layers."""
-    inside = {
+    return {
         id(module)
         for layer in model.modules()
         if hasattr(layer, "base_layer") and hasattr(layer, "active_adapters")
         for name, module in layer.named_modules()
         if not name.startswith("base_layer")
     }
-    return inside

@@ -102,11 +102,15 @@ def check_ranks(specs: Sequence[RunSpec]) -> None:
         passes = spec.batch_size // spec.micro_batch_size
         if passes % count:
             raise UsageError(
-                f"--micro-batch-size: a step of {spec.task} has {passes} micro-batches of {spec.micro_batch_size}, which "
-                f"{count} ranks cannot share equally; choose one that divides {spec.batch_size} / {count}"
+                f"--micro-batch-size: a step of {spec.task} has {passes} micro-batches of {spec.micro_batch_size}, "
+                f"which {count} ranks cannot share equally; choose one that divides {spec.batch_size} / {count}"
             )
         if spec.cuda_graphs:
             raise UsageError("--cuda-graphs: graphs are recorded on one GPU alone; leave it off under torchrun")
+        if spec.device_map is not None:
+            raise UsageError(
+                "--device-map: a model spread over all GPUs leaves none for other ranks; leave one of them out"
+            )
         if spec.task in TASKS and TASKS[spec.task].medium != "text":
             raise UsageError(
                 f"--tasks: {spec.task} draws its noise batch by batch, another way on every rank; run it on one GPU"

@@ -1,10 +1,10 @@
 """`torchrun --nproc-per-node 2 -m benchmarks.multi_gpu`: training and curvature over the GPUs of one host, against one.
 
-With `--nproc-per-node 1` it makes the reference: one GPU, the same global batch. With more, `--against` the reference's
-file, it compares losses step by step, times, peak memory, and gives the scaling efficiency, one GPU's time over that of
-N times N. Weights are random, since neither time nor the question whether two ways agree depends on them. Every stage is
-written as soon as it is done, and none starts that would not end before `--limit` seconds. The shape `tiny` runs the
-same code on processes of a CPU.
+With `--nproc-per-node 1` it makes the reference: one GPU, the same global batch. With more, `--against` the file of
+the reference, it compares losses step by step, times, peak memory, and gives the scaling efficiency, one GPU's time
+over that of N times N. Weights are random, since neither time nor the question whether two ways agree depends on them.
+Every stage is written as soon as it is done, and none starts that would not end before `--limit` seconds. The shape
+`tiny` runs the same code on processes of a CPU.
 """
 
 from __future__ import annotations

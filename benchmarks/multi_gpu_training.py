@@ -33,7 +33,7 @@ DDP, COMPILED, FSDP2 = "ddp", "compiled", "fsdp2"
 MODES = (DDP, COMPILED, FSDP2)
 _SKIPPED = 5
 # Seconds that a mode may take on an 8B model, compiling included.
-_MOST = {DDP: 40.0, COMPILED: 90.0, FSDP2: 40.0}
+_MOST = {DDP: 20.0, COMPILED: 90.0, FSDP2: 20.0}
 
 
 def measure_training(setting: Setting, methods: Sequence[str], modes: Sequence[str], records: Records) -> None:

@@ -22,9 +22,10 @@ import torch
 from peft import LoraConfig
 from rich.console import Console
 from rich.table import Table
-from torch import Tensor, distributed, multiprocessing
+from torch import Tensor, distributed
 from torch.distributed.fsdp import fully_shard
 from torch.distributed.tensor import DTensor
+from torch.multiprocessing.spawn import spawn
 from transformers import LlamaConfig, LlamaForCausalLM, TrainingArguments
 from transformers.trainer_callback import PrinterCallback
 
@@ -65,7 +66,7 @@ def on_ranks(work: Callable[..., Any], folder: Path, *arguments: Any, cuda: bool
 
     Starting processes takes seconds, so that `work` should do all there is to do.
     """
-    multiprocessing.spawn(_one_rank, args=(work, str(folder), arguments, cuda), nprocs=RANKS)
+    spawn(_one_rank, args=(work, str(folder), arguments, cuda), nprocs=RANKS)  # type: ignore[no-untyped-call]
     return [torch.load(folder / f"rank-{index}.pt", weights_only=False) for index in range(RANKS)]
 
 
@@ -111,6 +112,7 @@ def trainer(
     dtype: torch.dtype = torch.float64,
     options: dict[str, Any] | None = None,
     adapter: dict[str, Any] | None = None,
+    recomputed: bool = False,
     cuda: bool = False,
     **changes: Any,
 ) -> SharpnessTrainer:
@@ -124,6 +126,7 @@ def trainer(
         dtype: Type of all weights.
         options: The method's.
         adapter: Changes to the adapter's configuration.
+        recomputed: Whether activations are checkpointed.
         cuda: Whether it trains on GPUs.
         **changes: Other training arguments.
     """
@@ -173,6 +176,9 @@ def trainer(
     )
     run.remove_callback(PrinterCallback)
     run.model.to(dtype)
+    if recomputed:
+        switch: Any = getattr(run.model, "activation_checkpointing_enable", None)
+        (switch or run.model.gradient_checkpointing_enable)({"use_reentrant": False})
     return run
 
 

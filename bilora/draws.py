@@ -67,8 +67,8 @@ def _pool(threads: int) -> ThreadPoolExecutor:
 def standard_normals(like: Sequence[Tensor], *key: int) -> list[Tensor]:
     """Return independent N(0, 1) tensors with the shapes, dtypes and devices of `like`.
 
-    All tensors on a device come from one call, so that the cost does not grow with their number. Of a tensor that is
-    sharded every rank draws all rows and returns its own, so that the numbers do not depend on how many ranks there are.
+    All tensors on a device come from one call, so that the cost does not grow with their number. Of a sharded tensor
+    every rank draws all rows and returns its own, so that the numbers do not depend on how many ranks there are.
     """
     drawn: dict[int, Tensor] = {}
     for number, indices in enumerate(groups_of(tensor.device for tensor in like)):

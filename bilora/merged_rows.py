@@ -34,7 +34,8 @@ def merged_row_norms_squared(
     """Return ||(W + s B A)_i||^2 of every row of every layer, fp32 or better, shapes (m,).
 
     Args:
-        matrices: The frozen W (m, n) of each layer; of a sharded one the rows that are here. W A^T is taken in its dtype.
+        matrices: The frozen W (m, n) of each layer; of a sharded one the rows that are here. W A^T is taken in its
+            dtype.
         squares: `row_norms_squared` of each.
         factors: The adapter's factors in each.
 

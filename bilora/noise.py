@@ -49,8 +49,8 @@ class FrozenLinear:
         weight = cast("Tensor", self.module.weight).detach()
         if isinstance(self.module, Conv1D) and is_sharded(weight):
             raise ShardingError(
-                f"the weight of {self.name} is kept as its transpose, and noise needs its rows, which FSDP2 spreads over "
-                "ranks; train this model under DDP, or with another method"
+                f"the weight of {self.name} is kept as its transpose, and noise needs its rows, which FSDP2 spreads "
+                "over ranks; train this model under DDP, or with another method"
             )
         return weight.T if isinstance(self.module, Conv1D) else weight
 

@@ -12,7 +12,7 @@ that are not.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, cast
+from typing import Any
 
 import torch
 from torch import Tensor, distributed
@@ -51,7 +51,8 @@ def local(tensor: Tensor) -> Tensor:
     """Return the rows that are here, detached, in the same memory, as a plain tensor."""
     if isinstance(tensor, DTensor):
         with torch.no_grad():
-            return cast("Tensor", tensor.to_local()).detach()
+            rows: Tensor = tensor.to_local()
+            return rows.detach()
     return tensor.detach()
 
 
@@ -64,8 +65,8 @@ def owned(rows: Tensor, like: Tensor) -> Tensor:
     """Return rows that are here as a tensor of the kind of `like`, for example to be its gradient."""
     if not isinstance(like, DTensor):
         return rows
-    made = DTensor.from_local(rows, like.device_mesh, like.placements, shape=like.shape, stride=like.stride())
-    return cast("Tensor", made)
+    made: Tensor = DTensor.from_local(rows, like.device_mesh, like.placements, shape=like.shape, stride=like.stride())
+    return made
 
 
 def own_rows(count: int, group: Any) -> slice:
@@ -133,8 +134,7 @@ def gathered(rows: Sequence[Tensor], counts: Sequence[int], group: Any) -> list[
 
 
 def _length(count: int, ranks: int, index: int) -> int:
-    rows = _rows(count, ranks, index)
-    return rows.stop - rows.start
+    return len(range(count)[_rows(count, ranks, index)])
 
 
 def whole_all(tensors: Sequence[Tensor], rows: Sequence[Tensor] | None = None) -> list[Tensor]:

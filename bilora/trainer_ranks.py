@@ -23,8 +23,8 @@ def refuse_launch(args: Any, *, compile_layers: Any) -> None:
     """
     if args.deepspeed:
         raise ValueError(
-            "deepspeed: ZeRO keeps gradients and optimizer in an engine of its own, where a method can neither read the "
-            "one nor step with the other; train with DDP, or with FSDP2 (fsdp=True, fsdp_config={'version': 2})"
+            "deepspeed: ZeRO keeps gradients and optimizer in an engine of its own, where a method can neither read "
+            "the one nor step with the other; train with DDP, or with FSDP2 (fsdp=True, fsdp_config={'version': 2})"
         )
     if not args.fsdp:
         return

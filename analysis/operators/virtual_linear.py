@@ -10,8 +10,8 @@ In forward mode a layer maps (x, x') to (y, y') = (x W^T, x' W^T + x V^T), and i
 passes (d W, d' W + d V) on and adds d'^T x + d^T x' to the result. The Gauss-Newton matrix wants y' forwards but a
 plain gradient back, and adds d^T x.
 
-A matrix that is sharded over ranks (`analysis.sharding`) is gathered whenever it is read, and so is its v; what is added
-is reduced to its rows' owners. That is for double backward alone.
+A matrix that is sharded over ranks (`analysis.sharding`) is gathered whenever it is read, and so is its v; what is
+added is reduced to its rows' owners. That is for double backward alone.
 """
 
 from __future__ import annotations

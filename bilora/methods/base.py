@@ -34,11 +34,11 @@ from torch.optim import Optimizer
 from bilora.adapters import attach_primary
 from bilora.methods.means import RunningMeans
 from bilora.methods.options import MethodError, MethodOptions
+from bilora.methods.over_ranks import refusal, save_whole
 from bilora.methods.window import Cost, LoopWindow, Window
-from bilora.ranks import average, rank, world_size
+from bilora.ranks import average, world_size
 from bilora.residual_base import load_primary, primary_saved
-from bilora.shards import is_sharded, whole
-from bilora.weights import TrainedWeights, VariantWeights, trained_weights
+from bilora.weights import TrainedWeights, trained_weights
 
 
 class Method(ABC):
@@ -120,21 +120,9 @@ class Method(ABC):
         found = {name.replace("._checkpoint_wrapped_module", ""): name for name, _ in self.model.named_parameters()}
         names = [found[name.replace("._checkpoint_wrapped_module", "")] for name in self._trained_names]
         self.weights = trained_weights(self.model, names=names)
-        if self.scope != "step" and self.weights.sharded:
-            raise MethodError(
-                f"method {self.name!r}: sam_scope={self.scope} gives every rank an adversary of its own, and under FSDP2 "
-                "all ranks share one copy of the weights; train with DDP, or with sam_scope=step"
-            )
-        if isinstance(self.weights, VariantWeights) and self.weights.sharded:
-            raise MethodError(
-                f"method {self.name!r}: DoRA, HiRA and DeLoRA change a weight by a formula of the whole matrix, of which "
-                "every rank holds some rows under FSDP2; train with DDP, or with plain LoRA (PiSSA, LoRA-GA)"
-            )
-        if self.scope != "step" and self.carries_gradients and world_size() > 1:
-            raise MethodError(
-                f"method {self.name!r} carries a gradient from step to step, which with sam_scope={self.scope} would be "
-                "another one on every rank; train with sam_scope=step"
-            )
+        reason = refusal(self.weights, scope=self.scope, carries_gradients=self.carries_gradients)
+        if reason is not None:
+            raise MethodError(f"method {self.name!r}: {reason}")
 
     def prepare_model(self, model: nn.Module, config: PeftConfig | None) -> nn.Module:
         """Return the model with the primary adapter and nothing else trainable."""
@@ -224,13 +212,7 @@ class Method(ABC):
         Under FSDP2 all ranks must call this, and the first one writes.
         """
         with self.exporting():
-            if not any(is_sharded(p) for p in self.model.parameters()):
-                self.model.save_pretrained(str(folder))
-                return
-            adapter = isinstance(self.model, PeftModel)
-            state = {n: whole(p) for n, p in self.model.named_parameters() if p.requires_grad or not adapter}
-            if rank() == 0:
-                self.model.save_pretrained(str(folder), state_dict=state)
+            save_whole(self.model, str(folder))
 
     def load_adapter(self, folder: str | Path) -> None:
         """Load an adapter that `export` or a checkpoint wrote into the live parameters, without adding it anew.
@@ -238,7 +220,7 @@ class Method(ABC):
         Raises:
             MethodError: If the parameters are sharded.
         """
-        if any(is_sharded(p) for p in self.model.parameters()):
+        if self.weights.sharded:
             raise MethodError("an adapter is loaded before the model is sharded: resume under DDP, or load it first")
         load_primary(self.model, folder, str(self.model.active_adapters[0]))
 

@@ -62,7 +62,10 @@ class AdaZoSam(SeededMethod, OnePassPerturbation):
 
     @torch.no_grad()
     def estimate(self, window: Window) -> list[Tensor]:
-        """Return the zeroth-order estimate of the gradient, one tensor for each trained weight, as far as it is here."""
+        """Return the zeroth-order estimate of the gradient, one tensor for each trained weight, as far as it is here.
+
+        Every rank draws the same probes, and the losses are those of all ranks.
+        """
         parameters, held = self.weights.parameters, local_all(self.weights.parameters)
         mu = self.options.mu
         total = [torch.zeros_like(p) for p in held]

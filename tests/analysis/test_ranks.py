@@ -1,4 +1,4 @@
-"""Measurements over two gloo processes equal those of one: batches shared out unequally, and matrices sharded as well."""
+"""Measurements over two gloo processes equal those of one: batches shared out unequally, matrices sharded as well."""
 
 from __future__ import annotations
 

@@ -58,10 +58,9 @@ def test_every_method_under_ddp_and_fsdp2(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_accumulation_and_recomputed_activations_over_ranks(tmp_path: Path) -> None:
     """Two micro-batches on each rank; the last of a window alone synchronises."""
-    recomputed = {"gradient_checkpointing": True, "gradient_checkpointing_kwargs": {"use_reentrant": False}}
     names = ("bilora", "lora-sam", "lora-esam", "flat-lora", "adazo-sam", "rop")
     cases: list[Case] = [(name, mode, {}) for mode in MODES for name in names]
-    cases += [(name, mode, recomputed) for mode in MODES for name in ("bilora", "lora-sam", "flat-lora")]
+    cases += [(name, mode, {"recomputed": True}) for mode in MODES for name in ("bilora", "lora-sam", "flat-lora")]
     check(cases, tmp_path, passes=2)
 
 
@@ -90,21 +89,24 @@ def test_an_adversary_of_each_rank_is_one_of_each_micro_batch_in_one_process(tmp
                 # What is logged are one rank's perturbations; updates are those of both.
                 if "lora_" in key:
                     assert (own[key] - value).norm() <= ROUNDING * value.norm(), (name, key)
-        assert "carries a gradient from step to step" in said[0]
+        assert "'fsam': it carries a gradient from step to step" in said[0]
         assert "one copy of the weights" in said[1]
 
 
+# Adam would turn a gradient's rounding into a part of a step.
+NARROW_RUN = {"bf16": True, "dtype": torch.float32, "optim": "sgd", "learning_rate": 0.5}
+
+
 def _bf16(folder: Path) -> list[dict[str, Tensor]]:
-    changes = {"bf16": True, "dtype": torch.float32}
-    return [_train((name, mode, changes), folder, 1) for mode in MODES for name in ("bilora", "lora-sam")]
+    return [_train((name, mode, NARROW_RUN), folder, 1) for mode in MODES for name in ("bilora", "lora-sam")]
 
 
 @pytest.mark.slow
 def test_bf16_autocast_over_ranks(tmp_path: Path) -> None:
-    """Adam turns a gradient's rounding into a part of a step: the updates agree to bf16."""
+    """Sums over ranks move a weight by a rounding of fp32, and with it now and then one of bf16."""
     for found in on_ranks(_bf16, tmp_path, tmp_path):
         for name, own in zip(("bilora", "lora-sam") * len(MODES), found, strict=True):
-            expected = _train((name, "ddp", {"bf16": True, "dtype": torch.float32}), tmp_path, 2)
+            expected = _train((name, "ddp", NARROW_RUN), tmp_path, 2)
             names = [key for key in expected if ".default." in key]
             error = torch.stack([(own[key] - expected[key]).norm() for key in names]).norm()
-            assert error <= 0.05 * torch.stack([expected[key].norm() for key in names]).norm(), name
+            assert error <= 0.02 * torch.stack([expected[key].norm() for key in names]).norm(), name

@@ -1,0 +1,47 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from benchmarks import world_size
+from benchmarks.world_size import main, relative_difference
+
+
+def test_the_difference_is_relative_to_the_whole_update() -> None:
+    expected = {"a": torch.tensor([3.0, 0.0]), "b": torch.tensor([4.0])}
+    found = {"a": torch.tensor([3.0, 0.5]), "b": torch.tensor([4.0])}
+    assert relative_difference(found, expected) == pytest.approx(0.1)
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["--methods", "bilra"], "--methods: unknown 'bilra', did you mean 'bilora'?"),
+        (["--modes", "fsdp"], "--modes: unknown 'fsdp', did you mean 'fsdp2'?"),
+        (["--device", "cuda"], "--device: cuda needs 2 GPUs here, found"),
+        (["--dtype", "bfloat16"], "--dtype: found 'bfloat16'"),
+    ],
+)
+def test_bad_input_is_one_line(flags: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
+    if flags[0] == "--device" and torch.cuda.device_count() > 1:
+        pytest.skip("there are two GPUs")
+    assert main(flags) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_other_sections_of_the_file_are_left_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    out = tmp_path / "reliability.json"
+    out.write_text(json.dumps({"kills": {"lossless": 30}, "world_size": {"old": 1}}))
+
+    def measure(methods: Any, modes: Any, **_: Any) -> dict[str, Any]:
+        return {"methods": {name: dict.fromkeys(modes, 1e-16) for name in methods}}
+
+    monkeypatch.setattr(world_size, "measure", measure)
+    assert main(["--methods", "lora,bilora", "--out", str(out)]) == 0
+    found = json.loads(out.read_text())
+    assert found["kills"] == {"lossless": 30}
+    assert found["world_size"]["methods"]["bilora"] == {"ddp": 1e-16, "fsdp2": 1e-16}
