@@ -19,8 +19,10 @@ import torch
 from safetensors.torch import save_file
 
 from analysis import FlatnessSettings, SpaceError, measure_flatness, parameter_space
+from analysis.progress import within
 from benchmarks.architecture import Architecture, Row
 from benchmarks.environment import PeakMemory, environment
+from benchmarks.landscapes import measure_landscapes
 from benchmarks.loading import load_options, open_model
 from benchmarks.progress import RunProgress
 from benchmarks.scoring import ScoredExample, mean_parts, task_score
@@ -131,7 +133,7 @@ def _execute(
         if spec.measurement is not None:
             try:
                 with clock.time("measure"):
-                    measurement = _measure(spec, trained, rows["train"], architecture, progress)
+                    measurement = _measure(spec, trained, task, rows["train"], architecture, progress)
             except Exception as error:
                 problem = _one_line(error, spec)
     row |= _training_columns(spec, trained) | {"peak_memory_bytes": peak_memory_bytes} | _sharpness_columns(measurement)
@@ -203,7 +205,12 @@ def _parts(examples: list[ScoredExample]) -> dict[str, Any]:
 
 
 def _measure(
-    spec: RunSpec, trained: TrainedRun, train_rows: Sequence[Row], architecture: Architecture, progress: RunProgress
+    spec: RunSpec,
+    trained: TrainedRun,
+    task: Task,
+    train_rows: Sequence[Row],
+    architecture: Architecture,
+    progress: RunProgress,
 ) -> dict[str, Any]:
     assert spec.measurement is not None
     count = min(int(spec.measurement["examples"]), len(train_rows))
@@ -212,8 +219,24 @@ def _measure(
     settings = replace(settings, spaces=available)
     size = min(MEASUREMENT_BATCH, spec.evaluation_batch_size or MEASUREMENT_BATCH)
     loss = architecture.objective(trained.model, train_rows[:count], size=size, once=True)
-    flatness = measure_flatness(loss, trained.model, settings, on_progress=progress.stage("measuring"))
-    return {**asdict(flatness), "data": {"split": "train", "examples": count}, "not_measured": missing}
+    update = progress.stage("measuring")
+    kinds = spec.measurement.get("landscape", ())
+    part = within(update, 0.0, 0.5, label="flatness") if kinds else update
+    flatness = asdict(measure_flatness(loss, trained.model, settings, on_progress=part))
+    if kinds:
+        asked = task.examples(spec.scored)[: spec.test_examples][: spec.evaluation_examples]
+        more = measure_landscapes(
+            loss,
+            trained.model,
+            settings,
+            kinds=kinds,
+            score=lambda model: task_score(task, architecture.score(model, task, asked)),
+            examples=len(asked),
+            on_progress=within(update, 0.5, 1.0, label="landscape"),
+        )
+        for name, found in more.items():
+            flatness["spaces"][name] |= found
+    return {**flatness, "data": {"split": "train", "examples": count}, "not_measured": missing}
 
 
 def _spaces(model: Any, wanted: Sequence[str]) -> tuple[tuple[str, ...], dict[str, str]]:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from reports.ablation import ablation_table
 from reports.against import build_changes
 from reports.against_table import against_table
+from reports.aggregates_table import aggregates_table
 from reports.capture import capture_table
 from reports.comparison import ComparisonRow, build_comparison
 from reports.cost_table import cost_table
@@ -91,6 +92,8 @@ class RunDetail:
     wrong: tuple[Example, ...]
     settings: tuple[tuple[str, str], ...]
     seconds: tuple[tuple[str, str], ...]
+    #: On the metric's scale; empty where there is none.
+    score: str
 
 
 def build_section(store: Store, task: str) -> Section:
@@ -128,6 +131,7 @@ def build_summary(store: Store, sections: Sequence[Section], against: Store | No
     tables = (
         changes,
         overview_table(store, rows),
+        aggregates_table(store),
         variants_table(store, rows),
         ablation_table(store),
         cost_table(store, rows),
@@ -145,10 +149,12 @@ def run_detail(run: Run) -> RunDetail:
     right = tuple(example for example in run.examples if example.score == 1.0)
     wrong = tuple(example for example in run.examples if example.score < 1.0)
     stages = ((stage, number(run.seconds, stage)) for stage in run.seconds)
+    metric, score = read_metric(run.row), number(run.row, "score")
     return RunDetail(
         run=run,
         label=method_label(run.method),
-        metric=read_metric(run.row),
+        metric=metric,
+        score="" if score is None else f"{metric.name} {metric.full_mark(score)}",
         right=right[:EXAMPLES_SHOWN],
         wrong=wrong[:EXAMPLES_SHOWN],
         settings=_flat(run.spec),

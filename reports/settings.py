@@ -18,8 +18,10 @@ from reports.runs import Run
 BESIDE = frozenset(
     {
         "cuda_graphs",
+        "data",
         "device",
         "dynamics",
+        "evaluation_batch_size",
         "evaluation_examples",
         "evaluations",
         "measurement",
@@ -31,6 +33,7 @@ BESIDE = frozenset(
         "software",
         "task",
         "task_version",
+        "test_examples",
         "variant",
     }
 )

@@ -151,9 +151,11 @@ def load_store(folder: Path) -> Store:
 
 
 def _load_collection(folder: Path) -> Store:
-    """Load the runs of a folder that holds no comparison, each method under its main setting."""
+    """Load the runs of a folder that holds no comparison, or of the folders in it, each method's main setting first."""
     problems: list[Problem] = []
-    found = _load_runs(folder / "runs", None, problems)
+    # The parts of a preset lie side by side, each a comparison of its own; together they are one collection.
+    places = [folder / "runs"] if (folder / "runs").is_dir() else sorted(folder.glob("*/runs"))
+    found = {key: run for place in places for key, run in _load_runs(place, None, problems).items()}
     if not found:
         left_out = f" (left out {problems[0]})" if problems else ""
         raise RunStoreError(

@@ -95,6 +95,12 @@ def variant_label(name: str) -> str:
     return _VARIANTS.get(name, name) if name else "LoRA"
 
 
+def task_look(place: int) -> dict[str, str]:
+    """Return colour and marker keywords of the task at a place in its comparison, where lines are tasks."""
+    hues = (_BLUE, _VERMILION, _GREEN, _PURPLE, _OCHRE, _VIOLET, _RED, _GREY)
+    return {"color": hues[place % len(hues)], "marker": "osD^vPX*<>"[place % 10]}
+
+
 def space_label(name: str) -> str:
     """Return a parameter space's name as a heading."""
     return _SPACES[name][0] if name in _SPACES else name

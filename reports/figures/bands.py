@@ -14,6 +14,8 @@ def draw_band(axes: Axes, curves: Sequence[Sequence[tuple[float, float]]], **loo
     if not known:
         return []
     steps = sorted(set(known[0]).intersection(*known[1:]))
+    if not steps:
+        return []
     columns = [[curve[step] for curve in known] for step in steps]
     mean = [sum(column) / len(column) for column in columns]
     if len(known) > 1:

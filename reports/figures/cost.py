@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 
 from reports.comparison import ComparisonRow
 from reports.figures.canvas import Drawing, blank, marks, settle
-from reports.figures.labels import place_labels
+from reports.figures.labels import extents_of_bars, place_labels
 from reports.quantities import ratio
 from reports.style import method_label
 
@@ -59,12 +59,4 @@ def label_points(figure: Figure, axes: Axes, points: Sequence[tuple[str, float, 
     """Name the points of finished axes, clear of each other and of their own bars and markers."""
     # Labels are placed by their extent on the canvas, so the layout has to be final before.
     settle(figure)
-    renderer = figure.canvas.get_renderer()  # type: ignore[attr-defined]
-    obstacles = [
-        artist.get_window_extent(renderer)
-        for container in axes.containers
-        for part in container
-        for artist in (part if isinstance(part, tuple) else (part,))
-        if artist is not None
-    ]
-    place_labels(axes, points, obstacles)
+    place_labels(axes, points, extents_of_bars(axes))
