@@ -141,3 +141,31 @@ def comparable(store: Store, methods: Sequence[str]) -> dict[str, Values]:
     """Return the scores of the methods that have at least two seeds on every task."""
     found = {method: scores_over_tasks(store, method) for method in methods}
     return {method: scores for method, scores in found.items() if scores is not None and scores.shape[1] > 1}
+
+
+@dataclass(frozen=True, kw_only=True)
+class MethodAggregates:
+    """One method over tasks: aggregate by name, and the probability of improvement on the baseline.
+
+    `improvement` is None for the baseline itself, and where the baseline has not two seeds on every task.
+    """
+
+    runs: int
+    values: dict[str, Aggregated]
+    improvement: Aggregated | None
+
+
+def build_aggregates(store: Store, methods: Sequence[str]) -> dict[str, MethodAggregates]:
+    """Return the aggregates by method; empty for a single task, or where fewer than two methods can be compared."""
+    scores = comparable(store, methods) if len(store.tasks) > 1 else {}
+    if len(scores) < 2:
+        return {}
+    baseline = scores.get(store.baseline)
+    return {
+        method: MethodAggregates(
+            runs=found.shape[1],
+            values={name: aggregate(found, take) for name, take in AGGREGATES.items()},
+            improvement=None if baseline is None or method == store.baseline else improvement(found, baseline),
+        )
+        for method, found in scores.items()
+    }

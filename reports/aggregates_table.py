@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from reports.aggregates import AGGREGATES, Aggregated, aggregate, comparable, improvement
-from reports.layout import Cell, Column, Group, Line, Table, difference_cell
-from reports.overview import overview_methods
+from collections.abc import Mapping
+
+from reports.aggregates import AGGREGATES, Aggregated, MethodAggregates
+from reports.layout import Cell, Column, Group, Line, Table, difference_cell, hole
 from reports.quantities import spoken
 from reports.store import Store
 from reports.style import method_label
@@ -17,12 +18,10 @@ _DEFINITIONS = {
 }
 
 
-def aggregates_table(store: Store) -> Table | None:
-    """Lay out the aggregates; None for a single task, or where fewer than two methods have two seeds on every task."""
-    scores = comparable(store, overview_methods(store)) if len(store.tasks) > 1 else {}
-    if len(scores) < 2:
+def aggregates_table(store: Store, found: Mapping[str, MethodAggregates]) -> Table | None:
+    """Lay out the aggregates; None without any."""
+    if not found:
         return None
-    baseline = scores.get(store.baseline)
     columns = [
         Column(title=name, unit="% of full marks", definition=f"{_DEFINITIONS[name]} With its 95 % interval.")
         for name in AGGREGATES
@@ -36,26 +35,26 @@ def aggregates_table(store: Store) -> Table | None:
         )
     )
     lines = []
-    for method, found in scores.items():
-        cells = [_cell(aggregate(found, take), 100.0) for take in AGGREGATES.values()]
-        if method == store.baseline:
+    for method, one in found.items():
+        cells = [_cell(value, 100.0) for value in one.values.values()]
+        if one.improvement is not None:
+            cells.append(_cell(one.improvement, 1.0))
+        elif method == store.baseline:
             cells.append(Cell(text="baseline"))
-        elif baseline is None:
-            cells.append(Cell(text="", detail="the baseline has not two seeds on every task"))
         else:
-            cells.append(_cell(improvement(found, baseline), 1.0))
+            cells.append(hole("the baseline has not two seeds on every task"))
         lines.append(Line(method=method, label=method_label(method), cells=tuple(cells)))
-    runs = sorted({found.shape[1] for found in scores.values()})
+    runs = sorted({one.runs for one in found.values()})
+    counted = spoken(runs[0], "seed")
     return Table(
         name="aggregates",
         caption="Scores over all tasks as one number.",
         columns=tuple(columns),
         groups=(Group(title="", lines=tuple(lines)),),
         notes=(
-            f"{spoken(runs[0], 'seed')[:1].upper()}{spoken(runs[0], 'seed')[1:]} a task"
-            f"{f' or more, up to {runs[-1]}' if len(runs) > 1 else ''}. Intervals: bootstrap of the runs of every task "
-            "by themselves (Agarwal et al., 2021); not paired, test examples not resampled, not corrected for the "
-            "number of methods.",
+            f"{counted[:1].upper()}{counted[1:]} a task{f' or more, up to {runs[-1]}' if len(runs) > 1 else ''}. "
+            "Intervals: bootstrap of the runs of every task by themselves (Agarwal et al., 2021); not paired, test "
+            "examples not resampled, not corrected for the number of methods.",
         ),
     )
 

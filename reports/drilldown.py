@@ -74,18 +74,12 @@ class _Shared:
 
 def _log(run: Run) -> tuple[list[tuple[str, tuple[float, ...], list[float]]], Pairs]:
     """Return the curves of a run's history and dynamics as (name, steps, values), and what never changed as pairs."""
-    series: dict[str, list[tuple[float, float]]] = {}
-    for record in run.history:
-        step = number(record, "step")
-        for name in record:
-            value = number(record, name)
-            if step is not None and value is not None and name not in ("step", "epoch"):
-                series.setdefault(name, []).append((step, value))
+    series = {name: points for name, points in run.log.items() if name not in ("step", "epoch")}
     if run.dynamics is not None:
         cosines = run.dynamics.cosines.items()
-        series |= {f"cosine of {pair} {part} to its end": list(curve) for (pair, part), curve in cosines if curve}
+        series |= {f"cosine of {pair} {part} to its end": curve for (pair, part), curve in cosines if curve}
         more = {"second-order term": run.dynamics.second_order, "capture": run.dynamics.capture}
-        series |= {name: list(curve) for name, curve in more.items() if curve}
+        series |= {name: curve for name, curve in more.items() if curve}
     curves, constant = [], []
     for name, points in series.items():
         if len({value for _, value in points}) == 1:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from reports.ablation import ablation_table
 from reports.against import build_changes
 from reports.against_table import against_table
+from reports.aggregates import build_aggregates
 from reports.aggregates_table import aggregates_table
 from reports.capture import capture_table
 from reports.comparison import ComparisonRow, build_comparison
@@ -21,7 +22,7 @@ from reports.fields import Record, number
 from reports.figures import Drawing, draw_summary, draw_task
 from reports.layout import Table
 from reports.metric import Metric, read_metric
-from reports.overview import overview_table
+from reports.overview import overview_methods, overview_table
 from reports.published import Pair, build_published
 from reports.published_table import published_table
 from reports.quantities import significant
@@ -127,11 +128,12 @@ def build_summary(store: Store, sections: Sequence[Section], against: Store | No
         against: Another store whose runs are compared with these.
     """
     rows = {section.task: section.rows for section in sections}
+    aggregated = build_aggregates(store, overview_methods(store))
     changes = None if against is None else against_table(build_changes(store, against), against.folder.name)
     tables = (
         changes,
         overview_table(store, rows),
-        aggregates_table(store),
+        aggregates_table(store, aggregated),
         variants_table(store, rows),
         ablation_table(store),
         cost_table(store, rows),
@@ -139,7 +141,7 @@ def build_summary(store: Store, sections: Sequence[Section], against: Store | No
     )
     return Summary(
         tables=tuple(table for table in tables if table is not None),
-        drawings=draw_summary(store, rows),
+        drawings=draw_summary(store, rows, aggregated),
         changes=changes.notes[0] if changes else "",
     )
 

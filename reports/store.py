@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 
 from reports.collection import baseline_of, known_order, origin, split
@@ -83,8 +84,14 @@ class Store:
 
     def runs_of(self, task: str, method: str) -> tuple[Run, ...]:
         """Return the finished runs of one method on one task, by seed."""
-        found = (run for run in self.runs if run.task == task and run.method == method)
-        return tuple(sorted(found, key=lambda run: run.seed))
+        return self._by_place.get((task, method), ())
+
+    @cached_property
+    def _by_place(self) -> Mapping[tuple[str, str], tuple[Run, ...]]:
+        found: dict[tuple[str, str], list[Run]] = {}
+        for run in self.runs:
+            found.setdefault((run.task, run.method), []).append(run)
+        return {place: tuple(sorted(runs, key=lambda run: run.seed)) for place, runs in found.items()}
 
     def methods_of(self, task: str) -> tuple[str, ...]:
         """Return the methods that were planned on a task, in the order of the comparison."""

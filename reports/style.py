@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
+from typing import Any
 
 #: Page backgrounds against which colours are chosen.
 LIGHT_PAPER = "#ffffff"
@@ -95,7 +96,7 @@ def variant_label(name: str) -> str:
     return _VARIANTS.get(name, name) if name else "LoRA"
 
 
-def task_look(place: int) -> dict[str, str]:
+def task_look(place: int) -> dict[str, Any]:
     """Return colour and marker keywords of the task at a place in its comparison, where lines are tasks."""
     hues = (_BLUE, _VERMILION, _GREEN, _PURPLE, _OCHRE, _VIOLET, _RED, _GREY)
     return {"color": hues[place % len(hues)], "marker": "osD^vPX*<>"[place % 10]}

@@ -2,47 +2,42 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+
 from matplotlib.axes import Axes
 
-from reports.aggregates import AGGREGATES, Aggregated, aggregate, comparable, improvement
+from reports.aggregates import AGGREGATES, Aggregated, MethodAggregates
 from reports.figures.canvas import MUTED, Drawing, blank, marks
-from reports.overview import overview_methods
 from reports.store import Store
 from reports.style import method_label
 
 
-def draw_aggregates(store: Store, name: str) -> Drawing | None:
-    """Draw the aggregates of all methods that have two seeds on every task; None for fewer than two of them."""
-    scores = comparable(store, overview_methods(store))
-    if len(scores) < 2:
+def draw_aggregates(store: Store, found: Mapping[str, MethodAggregates], name: str) -> Drawing | None:
+    """Draw the aggregates; None without any."""
+    if not found:
         return None
-    baseline = scores.get(store.baseline)
-    columns = len(AGGREGATES) + (baseline is not None)
-    figure, (panels,) = blank(1, columns, height=0.9 + 0.24 * len(scores))
-    facts = []
-    for axes, (title, take) in zip(panels, AGGREGATES.items(), strict=False):
-        found = {method: aggregate(values, take) for method, values in scores.items()}
-        _panel(axes, found, 100.0)
+    better = {place: one.improvement for place, one in enumerate(found.values()) if one.improvement is not None}
+    figure, (panels,) = blank(1, len(AGGREGATES) + bool(better), height=0.9 + 0.24 * len(found))
+    methods = tuple(found)
+    for axes, title in zip(panels, AGGREGATES, strict=False):
+        _panel(axes, methods, {place: one.values[title] for place, one in enumerate(found.values())}, 100.0)
         axes.set_title(title)
-        if title == "Interquartile mean":
-            facts += [
-                f"{method_label(m)} {100 * f.value:.1f} % ({100 * f.low:.1f} to {100 * f.high:.1f})"
-                for m, f in found.items()
-            ]
-    if baseline is not None:
-        better = {m: improvement(values, baseline) for m, values in scores.items() if m != store.baseline}
-        _panel(panels[-1], better, 1.0, places={method: place for place, method in enumerate(scores)})
+    if better:
+        _panel(panels[-1], methods, better, 1.0)
         panels[-1].axvline(0.5, color=MUTED, linewidth=0.9, linestyle=(0, (3, 2)))
         panels[-1].set_title("Improvement")
         panels[-1].set_xlabel("probability")
         panels[-1].set_xlim(0.0, 1.0)
+        panels[-1].set_xticks([0.0, 0.5, 1.0], ["0", "0.5", "1"])
     for axes in panels:
-        axes.set_yticks(
-            range(len(scores)), [method_label(m) for m in scores] if axes is panels[0] else [""] * len(scores)
-        )
-        axes.set_ylim(len(scores) - 0.5, -0.5)
+        axes.set_yticks(range(len(found)), [method_label(m) for m in found] if axes is panels[0] else [""] * len(found))
+        axes.set_ylim(len(found) - 0.5, -0.5)
         axes.grid(visible=False, axis="y")
     reference = method_label(store.baseline)
+    middle = {method: one.values["Interquartile mean"] for method, one in found.items()}
+    facts = (
+        f"{method_label(m)} {100 * f.value:.1f} % ({100 * f.low:.1f} to {100 * f.high:.1f})" for m, f in middle.items()
+    )
     return Drawing(
         name=name,
         title="Aggregates over tasks",
@@ -54,11 +49,11 @@ def draw_aggregates(store: Store, name: str) -> Drawing | None:
     )
 
 
-def _panel(axes: Axes, found: dict[str, Aggregated], scale: float, *, places: dict[str, int] | None = None) -> None:
-    for order, (method, one) in enumerate(found.items()):
-        place = order if places is None else places[method]
+def _panel(axes: Axes, methods: Sequence[str], found: Mapping[int, Aggregated], scale: float) -> None:
+    """Draw one quantity; `found` is by the place of the method."""
+    for place, one in found.items():
         # The interquartile mean of a resample may never reach that of the runs where these are few.
         bar = [[scale * max(0.0, one.value - one.low)], [scale * max(0.0, one.high - one.value)]]
-        axes.errorbar(scale * one.value, place, xerr=bar, capsize=2.5, linestyle="", **marks(method))
+        axes.errorbar(scale * one.value, place, xerr=bar, capsize=2.5, linestyle="", **marks(methods[place]))
     axes.set_xlabel("% of full marks")
     axes.locator_params(axis="x", nbins=4)

@@ -25,7 +25,8 @@ def draw_cost(rows: Sequence[ComparisonRow], baseline: str, name: str) -> Drawin
     if not shown:
         return None
     metric = shown[0].metric
-    figure, ((axes,),) = blank(1, 1, height=3.2)
+    # Many names need room to lie clear of the bars.
+    figure, ((axes,),) = blank(1, 1, height=3.2 + 0.12 * max(0, len(shown) - 4))
     facts, points = [], []
     covers = ""
     for row in shown:
@@ -42,7 +43,7 @@ def draw_cost(rows: Sequence[ComparisonRow], baseline: str, name: str) -> Drawin
         facts.append(fact)
     axes.set_xlabel(f"time of one optimizer step, relative to {method_label(baseline)}")
     axes.set_ylabel(f"{metric.name} on test examples ({metric.unit})")
-    axes.margins(x=0.14, y=0.12)
+    axes.margins(x=0.14, y=0.12 if len(shown) <= 4 else 0.2)
     label_points(figure, axes, points)
     bars_note = f"Bars: 95 % bootstrap interval of each score over {covers}. " if covers else ""
     return Drawing(

@@ -7,7 +7,7 @@ line a method: the mean over seeds at steps that all of them recorded, with a ba
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from matplotlib.axes import Axes
@@ -59,10 +59,10 @@ def _has_curve(run: Run) -> bool:
     return any(run.series(name)[0] for name in ("loss", "validation_loss", "train_eval_loss"))
 
 
-def draw_losses(axes: Axes, store: Store, task: str, field: str) -> tuple[str, ...]:
-    """Draw one field of the history of every method on a task; return the methods that recorded it."""
+def draw_losses(axes: Axes, store: Store, task: str, field: str, *, methods: Sequence[str]) -> tuple[str, ...]:
+    """Draw one field of the history of some methods on a task; return those that recorded it."""
     drawn = []
-    for method in store.methods_of(task):
+    for method in methods:
         look = {**marks(method), "markersize": 3, "linewidth": 1.2}
         if _line(axes, store.runs_of(task, method), field, **look) is not None:
             drawn.append(method)

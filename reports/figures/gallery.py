@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
+from reports.aggregates import MethodAggregates
 from reports.comparison import ComparisonRow
 from reports.figures.aggregates import draw_aggregates
 from reports.figures.canvas import Drawing, settle, sheet
@@ -53,7 +54,9 @@ def draw_task(
         return _settled(drawings)
 
 
-def draw_summary(store: Store, rows: Mapping[str, tuple[ComparisonRow, ...]]) -> tuple[Drawing, ...]:
+def draw_summary(
+    store: Store, rows: Mapping[str, tuple[ComparisonRow, ...]], aggregated: Mapping[str, MethodAggregates]
+) -> tuple[Drawing, ...]:
     """Return the drawings over all tasks; of a single task only what its own do not say."""
     with sheet():
         sensitivity = draw_sensitivity(store, "sensitivity")
@@ -61,7 +64,7 @@ def draw_summary(store: Store, rows: Mapping[str, tuple[ComparisonRow, ...]]) ->
             return _settled((sensitivity,))
         return _settled(
             (
-                draw_aggregates(store, "aggregates"),
+                draw_aggregates(store, aggregated, "aggregates"),
                 draw_intervals(store, "intervals"),
                 draw_pareto(store, rows, "pareto"),
                 sensitivity,

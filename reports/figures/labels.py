@@ -9,10 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.container import ErrorbarContainer
 from matplotlib.text import Annotation
 from matplotlib.transforms import Bbox
+from numpy.typing import NDArray
 
 from reports.figures.canvas import MUTED
 
@@ -40,22 +42,22 @@ def place_labels(axes: Axes, labels: Sequence[tuple[str, float, float]], obstacl
     figure = axes.get_figure(root=True)
     assert figure is not None
     renderer = figure.canvas.get_renderer()  # type: ignore[attr-defined]
-    taken, frame = list(obstacles), axes.get_window_extent(renderer)
+    pixel, frame = figure.dpi / 72.0, axes.get_window_extent(renderer).extents
+    taken = np.array([box.extents for box in obstacles]).reshape(-1, 4)
     placed = []
     for text, x, y in labels:
-        note = axes.annotate(text, (x, y), xytext=(8, 0), textcoords="offset points", va="center")
-        costs = []
-        for place in _PLACES:
-            _move(note, place)
-            extent = note.get_window_extent(renderer)
-            outside = max(0.0, frame.x0 - extent.x0) + max(0.0, extent.x1 - frame.x1)
-            outside += max(0.0, frame.y0 - extent.y0) + max(0.0, extent.y1 - frame.y1)
-            costs.append(sum(_overlap(extent, other) for other in taken) + 10.0 * outside)
-            if costs[-1] == 0.0:
-                break
-        place = _PLACES[costs.index(min(costs))]
-        _move(note, place)
-        taken.append(note.get_window_extent(renderer))
+        note = axes.annotate(text, (x, y), xytext=(0, 0), textcoords="offset points", va="center")
+        tried = _extents(np.array(note.get_window_extent(renderer).extents), pixel)
+        outside = np.maximum(frame[:2] - tried[:, :2], 0).sum(axis=1) + np.maximum(tried[:, 2:] - frame[2:], 0).sum(
+            axis=1
+        )
+        costs = _overlaps(tried, taken) + 1000.0 * outside
+        # `argmin` takes the first of equals: the nearest of the places that are free.
+        best = int(costs.argmin())
+        place = _PLACES[best]
+        note.set_position(place[:2])
+        note.set_horizontalalignment(place[2])  # type: ignore[arg-type]
+        taken = np.vstack([taken, tried[best]])
         placed.append(note)
         if abs(place[0]) + abs(place[1]) > _NEAR:
             _join(axes, (x, y), place)
@@ -93,12 +95,18 @@ def _join(axes: Axes, point: tuple[float, float], place: tuple[float, float, str
     axes.annotate("", point, xytext=start, textcoords="offset points", arrowprops=look, zorder=1)
 
 
-def _move(note: Annotation, place: tuple[float, float, str]) -> None:
-    note.set_position(place[:2])
-    note.set_horizontalalignment(place[2])  # type: ignore[arg-type]
+def _extents(at_point: NDArray[np.float64], pixel: float) -> NDArray[np.float64]:
+    """Return the extents (places, 4) of a label at all places, from its extent with its left middle on the point."""
+    width = at_point[2] - at_point[0]
+    back = {"left": 0.0, "right": width, "center": 0.5 * width}
+    moves = np.array([(dx * pixel - back[side], dy * pixel) for dx, dy, side in _PLACES])
+    extents: NDArray[np.float64] = at_point + np.hstack([moves, moves])
+    return extents
 
 
-def _overlap(first: Bbox, second: Bbox) -> float:
-    wide = min(first.x1, second.x1) - max(first.x0, second.x0)
-    high = min(first.y1, second.y1) - max(first.y0, second.y0)
-    return float(max(0.0, wide) * max(0.0, high))
+def _overlaps(tried: NDArray[np.float64], taken: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the area (places,) that each extent shares with all that are taken."""
+    low = np.maximum(tried[:, None, :2], taken[None, :, :2])
+    high = np.minimum(tried[:, None, 2:], taken[None, :, 2:])
+    shared: NDArray[np.float64] = np.maximum(high - low, 0.0).prod(axis=2).sum(axis=1)
+    return shared

@@ -1,7 +1,8 @@
 """Small panels over all tasks, methods laid over one another: slices of the loss by space, and losses while training.
 
 Slices have the form of the paper's Figure 4 for each task of its Figure A4; what A1 and A4 show beyond training curves
-and landscapes of several tasks is not known to us, so these are our layout. Details are in the figures of each task.
+and landscapes of several tasks is not known to us, so these are our layout. Adapter variants
+are in the figures of each task alone.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from matplotlib.axes import Axes
 from reports.figures.canvas import Drawing, add_legend, blank
 from reports.figures.curves import draw_losses
 from reports.figures.slices import collect_slices, draw_increase
+from reports.overview import overview_methods
 from reports.runs import Run
 from reports.sharpness import measured_spaces
 from reports.store import Store
@@ -30,7 +32,8 @@ def draw_training(store: Store, name: str) -> Drawing | None:
     methods: dict[str, None] = {}
 
     def panel(axes: Axes, task: str) -> None:
-        methods.update(dict.fromkeys(draw_losses(axes, store, task, "validation_loss")))
+        drawn = draw_losses(axes, store, task, "validation_loss", methods=overview_methods(store))
+        methods.update(dict.fromkeys(drawn))
         axes.set_xlabel("optimizer step")
         axes.set_ylabel("validation loss")
 
@@ -55,8 +58,9 @@ def draw_slices_by_task(store: Store, space: str, name: str) -> Drawing | None:
 
     def panel(axes: Axes, task: str) -> None:
         for method, slices in collect_slices(store, task, space).items():
-            draw_increase(axes, method, slices)
-            methods[method] = None
+            if method in overview_methods(store):
+                draw_increase(axes, method, slices)
+                methods[method] = None
         axes.set_xlabel("step α")
         axes.set_ylabel("loss increase")
         axes.locator_params(nbins=4)

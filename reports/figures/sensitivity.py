@@ -5,6 +5,8 @@ Dashed lines are the baseline's scores on the same tasks, which do not depend on
 
 from __future__ import annotations
 
+from typing import Any
+
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
@@ -33,7 +35,8 @@ def draw_sensitivity(store: Store, name: str) -> Drawing | None:
     places = [axes for row in grid for axes in row]
     for axes in places[len(panels) :]:
         axes.set_axis_off()
-    facts, tasks = [], {}
+    facts: list[str] = []
+    tasks: dict[str, dict[str, Any]] = {}
     for axes, ((method, option), curves) in zip(places, panels.items(), strict=False):
         for task, points in curves.items():
             look = tasks.setdefault(task, task_look(store.tasks.index(task)))
@@ -62,14 +65,14 @@ def draw_sensitivity(store: Store, name: str) -> Drawing | None:
     )
 
 
-def _curve(axes: Axes, points: tuple[Point, ...], look: dict[str, str]) -> None:
+def _curve(axes: Axes, points: tuple[Point, ...], look: dict[str, Any]) -> None:
     values, scores = [point.value for point in points], [100 * point.score for point in points]
     below = [100 * (point.score - point.low) if point.low is not None else 0.0 for point in points]
     above = [100 * (point.high - point.score) if point.high is not None else 0.0 for point in points]
     axes.errorbar(values, scores, yerr=[below, above], capsize=2.5, elinewidth=1.1, **look)
 
 
-def _baseline(axes: Axes, store: Store, task: str, points: tuple[Point, ...], look: dict[str, str]) -> None:
+def _baseline(axes: Axes, store: Store, task: str, points: tuple[Point, ...], look: dict[str, Any]) -> None:
     scores = [number(run.row, "score") for run in store.runs_of(task, store.baseline)]
     known = [score for score in scores if score is not None]
     if known and len(known) == len(scores):

@@ -10,6 +10,7 @@ import math
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.contour import QuadContourSet
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
@@ -53,7 +54,7 @@ def draw_surfaces(store: Store, task: str, name: str) -> Drawing | None:
         row[0].set_ylabel(f"{space_phrase(space).removeprefix('the ')}, β")
         if drawn is not None:
             bar = figure.colorbar(drawn, ax=row, label="loss increase", pad=0.01)
-            bar.outline.set_visible(False)  # type: ignore[operator]
+            bar.outline.set_visible(False)
     for axes in grid[-1]:
         axes.set_xlabel("α")
     return Drawing(
@@ -96,7 +97,7 @@ def _levels(rises: list[NDArray[np.float64]]) -> list[float]:
     return [float(level) for level in levels]
 
 
-def _map(axes: Axes, plane: Plane, rise: NDArray[np.float64], levels: list[float]) -> object:
+def _map(axes: Axes, plane: Plane, rise: NDArray[np.float64], levels: list[float]) -> QuadContourSet:
     # losses[i][j] lies at (alphas[i], betas[j]), while rows of a map are the vertical axis.
     filled = axes.contourf(plane.alphas, plane.betas, rise.T, levels=levels, cmap="viridis_r", extend="both")
     axes.contour(plane.alphas, plane.betas, rise.T, levels=levels, colors=INK, linewidths=0.4)

@@ -12,6 +12,7 @@ import pytest
 from matplotlib.colors import to_hex
 from matplotlib.contour import QuadContourSet
 
+from reports.aggregates import build_aggregates
 from reports.comparison import build_comparison
 from reports.figures import Drawing, draw_summary, draw_task
 from reports.figures.canvas import save
@@ -41,7 +42,7 @@ def drawings(store: Store) -> dict[str, Drawing]:
 @pytest.fixture(scope="module")
 def summary(store: Store) -> dict[str, Drawing]:
     rows = {task: build_comparison(store, task) for task in store.tasks}
-    return {drawing.name: drawing for drawing in draw_summary(store, rows)}
+    return {drawing.name: drawing for drawing in draw_summary(store, rows, build_aggregates(store, METHODS))}
 
 
 def line(drawing: Drawing, panel: int, method: str, place: int = 0) -> np.ndarray:
