@@ -8,6 +8,7 @@ from __future__ import annotations
 import itertools
 import json
 import re
+from functools import cache
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -165,6 +166,12 @@ class Truth:
             means.append(np.einsum("rs,se,re->r", rows, difference, columns))
         low, high = np.quantile(np.concatenate(means), [0.025, 0.975])
         return float(low), float(high)
+
+    @cache  # noqa: B019
+    def difference(self, task: str, method: str) -> tuple[float, float, float]:
+        """Return the mean difference to plain LoRA in per cent, with its percentile interval."""
+        difference = 100 * np.subtract(*self.pair(task, method))
+        return float(difference.mean()), *self.bootstrap(difference)
 
     def space(self, task: str, method: str, space: str) -> list[dict[str, Any]]:
         """Return the measurement of every seed in a space."""
