@@ -8,9 +8,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from benchmarks.spec import RunSpec
+from benchmarks.spec import _LATER_FIELDS, RunSpec
 from reports.runs import load_run
-from reports.settings import BESIDE, by_setting, main_runs, setting_of, varied
+from reports.settings import BESIDE, LATER, by_setting, main_runs, setting_of, varied
 from reports.store import Store, load_store
 
 TASK = "pocket-math"
@@ -53,6 +53,16 @@ def test_every_field_of_a_specification_is_part_of_a_setting_or_beside_it() -> N
     fields = {field.name for field in dataclasses.fields(RunSpec)}
     assert fields - TRAINED == BESIDE
     assert fields >= TRAINED
+
+
+def test_runs_from_before_a_field_came_have_the_setting_of_its_default(make_store: MakeStore) -> None:
+    assert {name: value for name, value in _LATER_FIELDS.items() if name not in BESIDE} == LATER
+    folder = collection(make_store(count=20))
+    add_run(folder, "lora", 0, "now", **LATER)
+    add_run(folder, "lora", 0, "other", **{**LATER, "dtype": "bfloat16"})
+    before, now, other = (setting_of(load_run(folder / "runs" / name)) for name in (f"lora-{TASK}-s0", "now", "other"))
+    assert before == now
+    assert varied([other], before) == {other: "dtype = bfloat16"}
 
 
 def test_seed_machine_and_measurements_are_no_part_of_a_setting(make_store: MakeStore) -> None:
