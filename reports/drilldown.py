@@ -105,7 +105,11 @@ def _short(value: float) -> float:
 def _results(row: Record) -> Pairs:
     """Return every finite number of a run's row; what names the run stands in the heading."""
     values = ((name, number(row, name)) for name in row if name not in ("seed", "method", "task", "key"))
-    return [[name, f"{value:.6g}"] for name, value in values if value is not None]
+    return [[name, _written(value)] for name, value in values if value is not None]
+
+
+def _written(value: float) -> str:
+    return f"{value:.0f}" if value.is_integer() and abs(value) < 1e15 else f"{value:.6g}"
 
 
 def _times(detail: RunDetail) -> Pairs:

@@ -58,7 +58,7 @@ def test_robustness_is_the_loss_after_a_step_along_the_gradient(model: PeftModel
         for alpha, loss in zip(record["alphas"], record["losses"], strict=True):
             for weight, start, gradient in zip(weights, before, gradients, strict=True):
                 weight.copy_(start + alpha * gradient / length)
-            assert float(model(**batch).loss) == pytest.approx(loss, rel=1e-9)
+            assert float(model(**batch).loss) == pytest.approx(loss, rel=1e-6)  # norms are taken in float32
         for weight, start in zip(weights, before, strict=True):
             weight.copy_(start).requires_grad_(False)
 
