@@ -50,7 +50,9 @@ def against_sentence(changes: tuple[Change, ...]) -> str:
     """Say in words what changed beyond noise."""
     compared = [change for change in changes if change.score is not None]
     if not compared:
-        return "No score could be compared."
+        bare = sum(change.bare is not None for change in changes)
+        single = f" Of {spoken(bare, 'method')} one seed is shared, whose difference has no interval." if bare else ""
+        return f"No score could be compared.{single}"
     beyond = [change for change in compared if change.verdict.endswith("beyond noise")]
     same = sum(change.identical for change in compared)
     named = "; ".join(f"{method_label(c.method)} on {c.task} {c.verdict.split(',')[0]}" for c in beyond)

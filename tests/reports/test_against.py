@@ -124,6 +124,9 @@ def test_a_single_shared_seed_has_a_difference_without_an_interval(make_store: M
     table = against_table(tuple(found.values()), "there")
     cell = table.groups[0].lines[0].cells[2]
     assert (cell.text, cell.detail) == ("+25.0", "one shared seed, no interval")
+    assert table.notes[0] == (
+        "No score could be compared. Of three methods one seed is shared, whose difference has no interval."
+    )
 
 
 def test_tasks_that_only_the_other_store_has_are_named_not_listed(make_store: MakeStore) -> None:
