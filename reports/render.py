@@ -15,7 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from reports.fields import RunStoreError
-from reports.store import Problem, load_store
+from reports.plans import Problem
+from reports.store import load_store
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -16,38 +16,9 @@ from pathlib import Path
 from reports.collection import baseline_of, known_order, origin, split
 from reports.fields import Record, RunStoreError, check_schema, mapping, number, read_record, sequence, text
 from reports.metric import Metric, read_metric
+from reports.plans import Hole, Planned, Problem
 from reports.runs import Failure, Run, load_run
 from reports.versions import differences
-
-
-@dataclass(frozen=True, kw_only=True)
-class Planned:
-    """One run that the comparison asked for."""
-
-    key: str
-    method: str
-    task: str
-    seed: int
-
-
-@dataclass(frozen=True, kw_only=True)
-class Hole:
-    """A planned run that has no result, and why."""
-
-    planned: Planned
-    reason: str
-
-
-@dataclass(frozen=True, kw_only=True)
-class Problem:
-    """Something in the store that could not be used: `where` it is, and `what` is wrong."""
-
-    where: str
-    what: str
-
-    def __str__(self) -> str:
-        """Return the problem as one line."""
-        return f"{self.where}: {self.what}"
 
 
 @dataclass(frozen=True, kw_only=True)

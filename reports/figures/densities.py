@@ -11,14 +11,17 @@ import math
 from reports.figures.canvas import Drawing, add_legend, blank, marks
 from reports.landscapes import Density
 from reports.quantities import significant
-from reports.sharpness import measured_spaces
+from reports.sharpness import measured_by_method, measured_spaces
 from reports.store import Store
 from reports.style import method_label, space_label, space_phrase
 
 
 def draw_densities(store: Store, task: str, name: str) -> Drawing | None:
     """Draw the spectral densities of a task; None if no run has any."""
-    found = {space: _collect(store, task, space) for space in measured_spaces(store, task)}
+    found = {
+        space: measured_by_method(store, task, space, lambda measured: measured.density)
+        for space in measured_spaces(store, task)
+    }
     found = {space: methods for space, methods in found.items() if methods}
     if not found:
         return None
@@ -50,16 +53,6 @@ def draw_densities(store: Store, task: str, name: str) -> Drawing | None:
         alt=f"Line charts of spectral density on a logarithmic axis. Grids: {'; '.join(facts)}.",
         figure=figure,
     )
-
-
-def _collect(store: Store, task: str, space: str) -> dict[str, list[Density]]:
-    found = {}
-    for method in store.methods_of(task):
-        spaces = [run.space(space) for run in store.runs_of(task, method)]
-        densities = [here.density for here in spaces if here is not None and here.density is not None]
-        if densities:
-            found[method] = densities
-    return found
 
 
 def _single(density: Density) -> float | None:

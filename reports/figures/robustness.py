@@ -15,14 +15,17 @@ from reports.figures.canvas import Drawing, add_legend, blank, marks
 from reports.landscapes import Robustness
 from reports.metric import Metric
 from reports.quantities import setting, significant
-from reports.sharpness import measured_spaces
+from reports.sharpness import measured_by_method, measured_spaces
 from reports.store import Store
 from reports.style import method_label, space_label, space_phrase
 
 
 def draw_robustness(store: Store, task: str, name: str) -> Drawing | None:
     """Draw the robustness curves of a task; None if no run has any."""
-    found = {space: _collect(store, task, space) for space in measured_spaces(store, task)}
+    found = {
+        space: measured_by_method(store, task, space, lambda measured: measured.robustness)
+        for space in measured_spaces(store, task)
+    }
     found = {space: methods for space, methods in found.items() if methods}
     if not found:
         return None
@@ -53,16 +56,6 @@ def draw_robustness(store: Store, task: str, name: str) -> Drawing | None:
         alt=f"Line charts of loss against step length. At the largest step {'; '.join(facts)}.",
         figure=figure,
     )
-
-
-def _collect(store: Store, task: str, space: str) -> dict[str, list[Robustness]]:
-    found = {}
-    for method in store.methods_of(task):
-        spaces = [run.space(space) for run in store.runs_of(task, method)]
-        curves = [here.robustness for here in spaces if here is not None and here.robustness is not None]
-        if curves:
-            found[method] = curves
-    return found
 
 
 def _line(axes: Axes, method: str, curves: list[Robustness], *, metric: Metric | None = None) -> str:

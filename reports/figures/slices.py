@@ -16,7 +16,7 @@ from matplotlib.axes import Axes
 from reports.figures.canvas import Drawing, add_legend, blank, marks
 from reports.measurements import Slices
 from reports.quantities import setting, significant
-from reports.sharpness import measured_spaces
+from reports.sharpness import measured_by_method, measured_spaces
 from reports.store import Store
 from reports.style import method_label, space_label, space_phrase
 
@@ -55,14 +55,8 @@ def draw_slices(store: Store, task: str, name: str) -> Drawing | None:
 
 def collect_slices(store: Store, task: str, space: str) -> dict[str, list[Slices]]:
     """Return each method's slices, one entry a seed, of all seeds that share their steps with the first."""
-    found = {}
-    for method in store.methods_of(task):
-        spaces = [run.space(space) for run in store.runs_of(task, method)]
-        slices = [measured.slices for measured in spaces if measured is not None and measured.slices is not None]
-        alike = [one for one in slices if one.alphas == slices[0].alphas]
-        if alike:
-            found[method] = alike
-    return found
+    found = measured_by_method(store, task, space, lambda measured: measured.slices)
+    return {method: [one for one in every if one.alphas == every[0].alphas] for method, every in found.items()}
 
 
 def draw_increase(axes: Axes, method: str, slices: list[Slices]) -> float:
