@@ -54,7 +54,7 @@ def measured_spaces(store: Store, task: str) -> tuple[str, ...]:
 def measured_by_method(
     store: Store, task: str, space: str, part: Callable[[SpaceMeasurement], Part | None]
 ) -> dict[str, list[Part]]:
-    """Return a part of what every run measured in a space: method -> one entry a seed; methods without it are absent."""
+    """Return a part of what runs measured in a space, method -> one entry a seed; methods without it are absent."""
     found: dict[str, list[Part]] = {}
     for method in store.methods_of(task):
         spaces = [run.space(space) for run in store.runs_of(task, method)]
