@@ -11,10 +11,11 @@ import torch
 
 from analysis import AnalysisError, FlatnessSettings, SpaceError
 from benchmarks.choices import MethodChoice, label_of, read_choices
-from benchmarks.errors import UsageError
+from benchmarks.errors import UsageError, nearest
 from benchmarks.fit import check_fit
 from benchmarks.hub import commit_of
 from benchmarks.judge_models import judge_fingerprint, locate_judge
+from benchmarks.landscapes import KINDS
 from benchmarks.models import fingerprint, locate_model, shipped_models
 from benchmarks.settings import CompareSettings
 from benchmarks.spec import RunSpec
@@ -224,6 +225,11 @@ def _check_dynamics(settings: CompareSettings, choices: Sequence[MethodChoice]) 
 
 
 def _measurement(settings: CompareSettings) -> dict[str, Any] | None:
+    for kind in settings.landscape or ():
+        if kind not in KINDS:
+            raise UsageError(f"--landscape: found {kind!r}{nearest(kind, KINDS)}; expected any of {', '.join(KINDS)}")
+    if settings.landscape and not settings.measure:
+        raise UsageError("--landscape: found with --measure false; leave one of them off")
     if not settings.measure:
         return None
     try:
@@ -241,7 +247,9 @@ def _measurement(settings: CompareSettings) -> dict[str, Any] | None:
         raise UsageError(f"--spaces: {error}") from None
     except AnalysisError as error:
         raise UsageError(f"sharpness settings (see --help): {error}") from None
-    return {"examples": settings.measure_examples, "flatness": asdict(flatness)}
+    measured = {"examples": settings.measure_examples, "flatness": asdict(flatness)}
+    # Absent unless asked for: runs from before there was a choice keep their keys.
+    return measured | {"landscape": sorted(settings.landscape)} if settings.landscape else measured
 
 
 def _device(settings: CompareSettings) -> str:

@@ -161,7 +161,8 @@ def _execute(
         if spec.measurement is not None:
             try:
                 with clock.time("measure"):
-                    measurement = measure(spec, trained.model, rows["train"], architecture, progress.stage("measuring"))
+                    update = progress.stage("measuring")
+                    measurement = measure(spec, trained.model, task, rows["train"], architecture, update)
             except Exception as error:
                 problem = _one_line(error, spec)
     row |= training_columns(spec, trained) | {"peak_memory_bytes": fitted.peak_memory_bytes}

@@ -16,6 +16,7 @@ import yaml
 
 from benchmarks import parsing
 from benchmarks.errors import UsageError, nearest, shortened
+from benchmarks.landscapes import KINDS as LANDSCAPES
 from benchmarks.model_settings import ModelSettings
 from benchmarks.models import shipped_models
 from benchmarks.parsing import setting
@@ -134,6 +135,12 @@ class CompareSettings(ModelSettings, PictureSettings):
     )
     ascent_steps: int = setting(10, parsing.integer(minimum=1), "steps of projected ascent for the worst case")
     max_products: int = setting(60, parsing.integer(minimum=1), "Hessian products per space at most")
+    landscape: tuple[str, ...] | None = setting(
+        None,
+        parsing.optional(parsing.names),
+        f"also store for the report's figures, in every space: {', '.join(LANDSCAPES)}",
+        metavar="A,B",
+    )
     score: tuple[str, ...] | None = setting(
         None, parsing.optional(parsing.names), "tasks of lm-eval to score each run's adapter on", metavar="A,B"
     )

@@ -30,6 +30,9 @@ class Change:
     Attributes:
         how: `paired`, `unpaired`, or empty where the scores were not compared.
         settings: In words, how the settings of the two stores differ; empty where they do not.
+        bare: Difference of the scores of a single shared seed, which has no interval; None where there is not exactly
+            one.
+        planned: Whether this store has the method on the task, finished or not.
         identical: Whether every shared seed has the very same score, loss and answers.
         reason: Why the scores were not compared; empty where they were.
     """
@@ -44,6 +47,8 @@ class Change:
     cost: Measured | None
     how: str
     settings: str
+    bare: float | None
+    planned: bool
     identical: bool
     reason: str
     adjusted: float | None = None
@@ -97,6 +102,8 @@ def _change(here: Store, there: Store, task: str, method: str) -> Change:
         cost=_by_seed(own, other, "step_gradients"),
         how=how if measured else "",
         settings=_settings(own, other),
+        bare=_bare(own, other),
+        planned=method in here.methods_of(task),
         identical=_identical(own, other),
         reason="" if isinstance(score, Measured) else score,
     )
@@ -127,6 +134,13 @@ def _by_seed(own: Sequence[Run], other: Sequence[Run], field: str) -> Measured |
         return mean_interval(known)
     except StatisticsError:
         return None
+
+
+def _bare(own: Sequence[Run], other: Sequence[Run]) -> float | None:
+    there = {run.seed: number(run.row, "score") for run in other}
+    pairs = [(number(run.row, "score"), there[run.seed]) for run in own if run.seed in there]
+    first, second = pairs[0] if len(pairs) == 1 else (None, None)
+    return None if first is None or second is None else first - second
 
 
 def _settings(own: Sequence[Run], other: Sequence[Run]) -> str:

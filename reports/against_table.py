@@ -31,6 +31,10 @@ _COLUMNS = (
 def against_table(changes: tuple[Change, ...], other: str) -> Table:
     """Lay out the changes, one group of rows a task; `other` names the store that is compared with."""
     tasks = tuple(dict.fromkeys(change.task for change in changes))
+    # Tasks that this store knows nothing of would be holes alone.
+    elsewhere = tuple(task for task in tasks if all(not c.planned for c in changes if c.task == task))
+    tasks = tuple(task for task in tasks if task not in elsewhere)
+    also = (f"Only in {other}: {', '.join(elsewhere)}.",) if elsewhere else ()
     return Table(
         name="against",
         caption=f"Changes against {other}.",
@@ -38,7 +42,7 @@ def against_table(changes: tuple[Change, ...], other: str) -> Table:
         groups=tuple(
             Group(title=task, lines=tuple(_line(change) for change in changes if change.task == task)) for task in tasks
         ),
-        notes=(against_sentence(changes),),
+        notes=(against_sentence(changes), *also),
     )
 
 
@@ -46,7 +50,9 @@ def against_sentence(changes: tuple[Change, ...]) -> str:
     """Say in words what changed beyond noise."""
     compared = [change for change in changes if change.score is not None]
     if not compared:
-        return "No score could be compared."
+        bare = sum(change.bare is not None for change in changes)
+        single = f" Of {spoken(bare, 'method')} one seed is shared, whose difference has no interval." if bare else ""
+        return f"No score could be compared.{single}"
     beyond = [change for change in compared if change.verdict.endswith("beyond noise")]
     same = sum(change.identical for change in compared)
     named = "; ".join(f"{method_label(c.method)} on {c.task} {c.verdict.split(',')[0]}" for c in beyond)
@@ -68,13 +74,22 @@ def _line(change: Change) -> Line:
         label=method_label(change.method),
         cells=(
             *scores,
-            hole(change.reason) if change.score is None else _interval(change.score, metric.difference, change.how),
+            _change(change),
             hole(change.reason) if change.score is None else _verdict(change),
             _optional(change.loss, "test loss"),
             _optional(change.cost, "cost in gradients"),
             Cell(text=change.settings or "the same") if change.here and change.there else hole(change.reason),
         ),
     )
+
+
+def _change(change: Change) -> Cell:
+    if change.score is not None:
+        return _interval(change.score, change.metric.difference, change.how)
+    if change.bare is None:
+        return hole(change.reason)
+    numbers = (("value", change.bare),)
+    return Cell(text=change.metric.difference(change.bare), detail="one shared seed, no interval", numbers=numbers)
 
 
 def _interval(found: Measured, write: Writer, how: str) -> Cell:

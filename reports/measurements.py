@@ -6,13 +6,13 @@ value. Nothing is recomputed here: an estimate that is absent stays absent.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from reports.fields import Record, RunStoreError, mapping, number, read_record, sequence
+from reports.landscapes import Density, Plane, Robustness, floats, read_density, read_plane, read_robustness
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,6 +56,10 @@ class SpaceMeasurement:
     worst_case: LossIncrease | None
     average_case: LossIncrease | None
     slices: Slices | None
+    #: Stored only where `--landscape` asked for them.
+    robustness: Robustness | None = None
+    density: Density | None = None
+    plane: Plane | None = None
 
     @property
     def largest(self) -> Eigenvalue | None:
@@ -102,6 +106,9 @@ def _space(record: Record) -> SpaceMeasurement:
         worst_case=_increase(mapping(record, "worst_case")),
         average_case=_increase(mapping(record, "average_case")),
         slices=_slices(mapping(record, "slices")),
+        robustness=read_robustness(mapping(record, "robustness")),
+        density=read_density(mapping(record, "density")),
+        plane=read_plane(mapping(record, "plane")),
     )
 
 
@@ -128,16 +135,11 @@ def _increase(record: Record) -> LossIncrease | None:
 
 
 def _slices(record: Record) -> Slices | None:
-    alphas = _floats(sequence(record, "alphas"))
-    losses = tuple(_floats(direction) for direction in sequence(record, "losses"))
-    norms = tuple(_floats(direction) for direction in sequence(record, "weight_norms"))
+    alphas = floats(sequence(record, "alphas"))
+    losses = tuple(floats(direction) for direction in sequence(record, "losses"))
+    norms = tuple(floats(direction) for direction in sequence(record, "weight_norms"))
     if not alphas or not losses:
         return None
     if any(len(direction) != len(alphas) for direction in (*losses, *norms)):
         raise ValueError(f"slices: every direction needs {len(alphas)} values, one for each alpha")
     return Slices(alphas=alphas, losses=losses, weight_norms=norms)
-
-
-def _floats(values: Any) -> tuple[float, ...]:
-    # A loss that overflowed is stored as null or NaN; it becomes a gap in the curve.
-    return tuple(math.nan if value is None else float(value) for value in values)

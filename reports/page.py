@@ -16,6 +16,7 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
+from reports.drilldown import POINTS, run_data
 from reports.figures.canvas import Drawing, inline_svg
 from reports.layout import Cell, Table
 from reports.quantities import moment, spoken
@@ -30,6 +31,7 @@ _NAMED = 5
 _TITLES = {
     "against": "What changed",
     "overview": "Methods by tasks",
+    "aggregates": "Aggregates over tasks",
     "variants": "Adapter variants",
     "options": "Options",
     "cost": "Cost",
@@ -39,7 +41,7 @@ _TITLES = {
     "published": "Published and measured",
     "tuning": "Search",
 }
-_SCRIPT = _TEMPLATES / "page.js"
+_SCRIPTS = (_TEMPLATES / "page.js", _TEMPLATES / "drill.js")
 
 
 class MarkdownText(str):
@@ -61,13 +63,16 @@ def html_page(store: Store, summary: Summary, sections: Sequence[Section], detai
     environment.filters["moment"] = moment
     environment.filters["svg"] = _svg
     environment.filters["position"] = _position
-    script = _SCRIPT.read_text(encoding="utf-8")
+    script = "".join(path.read_text(encoding="utf-8") for path in _SCRIPTS)
     # The policy allows this one script by its hash, so that markup from data could not run even if it were not escaped.
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     template = environment.get_template("index.html.j2")
     return template.render(
         **_context(store, summary, sections),
         details=details,
+        points=POINTS,
+        # JSON without a letter that could begin markup, see `run_data`.
+        run_data=Markup(run_data(details)),
         light=LIGHT_PAPER,
         dark=DARK_PAPER,
         script=Markup(script),

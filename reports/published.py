@@ -1,20 +1,23 @@
 """What the Bi-LoRA paper printed beside what these runs measured (arXiv 2508.19564; `published.csv` holds its numbers).
 
 A comparison that was made from a preset names the published rows that its runs stand beside, and which measurement is
-meant: the task's own score, the time of a step, peak memory, or a score of the lm-evaluation-harness that lies in the
-same store. A number that either side has not is a hole with its reason; nothing is filled in from anywhere else.
+meant: the task's own score, that score under a step along the gradient, the time of a step, peak memory, or a score of
+the lm-evaluation-harness that lies beside the run. A number that either side has not is a hole with its reason; nothing
+is filled in from anywhere else.
 """
 
 from __future__ import annotations
 
 import csv
 import math
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from reports.fields import Record, RunStoreError, mapping, number, read_record, sequence, text
+from reports.fields import Record, RunStoreError, mapping, number, sequence, text
+from reports.harness import whole_score
 from reports.runs import Run
 from reports.statistics import Estimate, estimate
 from reports.store import Store
@@ -41,8 +44,9 @@ _CLIP: dict[str, tuple[str, str]] = {
 #: Measurements that a comparison does not make -> where they come from.
 _ELSEWHERE = {
     "judge": "the answers are to be judged by a judge of one's own, which has not been done in this store",
-    "robustness": "curves under worst-case perturbation are taken from the adapters afterwards, not in this store",
 }
+#: How `published.csv` names a point of a robustness curve: the length of the step and the space.
+_ATTACK = re.compile(r"alpha=(?P<alpha>[0-9.]+) in (?P<space>\w+) space")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -177,7 +181,7 @@ def _published_name(method: str, names: Mapping[str, object]) -> str:
 
 
 def _pair(store: Store, entry: Record, metric: str, unit: str, method: str, published: PublishedNumber | None) -> Pair:
-    measured, reason = _measured(store, entry, method)
+    measured, reason = _measured(store, entry, metric, method)
     reasons = {}
     if published is None:
         reasons["published"] = "the paper prints no number for this method here"
@@ -196,7 +200,7 @@ def _pair(store: Store, entry: Record, metric: str, unit: str, method: str, publ
     )
 
 
-def _measured(store: Store, entry: Record, method: str) -> tuple[Estimate | None, str]:
+def _measured(store: Store, entry: Record, metric: str, method: str) -> tuple[Estimate | None, str]:
     """Return the mean over seeds on the paper's scale, or None and why."""
     kind, task = text(entry, "measured"), text(entry, "run")
     runs = store.runs_of(task, method)
@@ -213,13 +217,30 @@ def _measured(store: Store, entry: Record, method: str) -> tuple[Estimate | None
             lambda run: missing.format(key=run.key),
         )
     if kind == "lm-eval":
-        scored = harness_scores(store.folder, text(entry, "task"))
+        scored = text(entry, "task")
         return _mean(
             runs,
-            lambda run: _scaled(scored.get(run.key), 0.01),
-            lambda run: f"run {run.key} has not been scored on {text(entry, 'task')} (--score {text(entry, 'task')})",
+            lambda run: _scaled(whole_score(run.row, scored), 0.01),
+            lambda run: f"run {run.key} has not been scored on all of {scored} (--score {scored})",
+        )
+    if kind == "robustness":
+        return _mean(
+            runs,
+            lambda run: _scaled(_under_attack(run, metric), 0.01),
+            lambda run: f"run {run.key} has no robustness curve with a score there (--landscape robustness)",
         )
     return None, _ELSEWHERE.get(kind, f"{kind!r} is no measurement that this version reads")
+
+
+def _under_attack(run: Run, metric: str) -> float | None:
+    """Return a run's score after the step along the gradient that the metric names; None where it was not taken."""
+    named = _ATTACK.search(metric)
+    space = run.space(named["space"]) if named else None
+    if named is None or space is None or space.robustness is None:
+        return None
+    taken = dict(zip(space.robustness.alphas, space.robustness.scores, strict=False))
+    score = taken.get(float(named["alpha"]))
+    return score if score is not None and math.isfinite(score) else None
 
 
 def _scaled(value: float | None, unit: float) -> float | None:
@@ -235,28 +256,3 @@ def _mean(
     if missing:
         return None, why(missing[0])
     return estimate([value for _, value in found if value is not None]), ""
-
-
-def harness_scores(folder: Path, task: str) -> dict[str, float]:
-    """Return the harness' scores on a task by run, shares of one: the first metric that a stored score lists.
-
-    Args:
-        folder: The store; its scores lie in `scores/KEY/score.json`.
-        task: Name of the harness' task.
-    """
-    scores: dict[str, float] = {}
-    for path in sorted(folder.glob("scores/*/score.json")):
-        try:
-            record = read_record(path)
-        except RunStoreError:
-            continue
-        spec = mapping(record, "spec")
-        # Part of a task is not the number that the paper prints.
-        if number(spec, "limit") is not None:
-            continue
-        metrics = sequence(mapping(mapping(record, "tasks"), task), "metrics")
-        values = [number(entry, "value") for entry in metrics if isinstance(entry, dict)]
-        value = next((value for value in values if value is not None), None)
-        if value is not None:
-            scores[Path(text(spec, "adapter")).parent.name] = value
-    return scores

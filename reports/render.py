@@ -16,7 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from reports.fields import RunStoreError
-from reports.store import Problem, load_store
+from reports.plans import Problem
+from reports.store import load_store
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,7 +36,11 @@ class RenderResult:
 
 
 def render(
-    runs_folder: Path | str, out_folder: Path | str | None = None, *, against: Path | str | None = None
+    runs_folder: Path | str,
+    out_folder: Path | str | None = None,
+    *,
+    against: Path | str | None = None,
+    fork: bool = False,
 ) -> RenderResult:
     """Render the report of a run store.
 
@@ -43,6 +48,7 @@ def render(
         runs_folder: The `--out` folder of a comparison.
         out_folder: Where to write; `runs_folder/report` if None. Files of an earlier report are replaced.
         against: Another run store; the report then says what changed from it to this one.
+        fork: Write PNG and PDF in a forked process; for a process that has not loaded torch.
 
     Raises:
         RunStoreError: the folder is missing, is no run store, or has no finished run (a `ValueError`).
@@ -51,7 +57,7 @@ def render(
     store = load_store(Path(runs_folder))
     other = None if against is None else load_store(Path(against))
     # Drawing libraries take a second to import, which a refused folder should not cost.
-    from reports.figures.canvas import save
+    from reports.figures.files import FigureFiles
     from reports.page import html_page, markdown_page
     from reports.sections import build_section, build_summary, run_detail
     from reports.table_files import write_records, write_tables
@@ -60,12 +66,12 @@ def render(
     out = Path(out_folder) if out_folder is not None else store.folder / "report"
     sections = [build_section(store, task) for task in store.tasks]
     summary = build_summary(store, sections, other)
-    details = [run_detail(run) for run in (*store.runs, *store.others)]
-    page, markdown = html_page(store, summary, sections, details), markdown_page(store, summary, sections)
     for folder in (out, out / "figures", out / "tables"):
         _make_own(folder, given=out_folder is not None and folder == out)
     drawings = [*summary.drawings, *(drawing for section in sections for drawing in section.drawings)]
-    figures = [path for drawing in drawings for path in save(drawing, out / "figures")]
+    figures = FigureFiles(drawings, out / "figures", apart=fork)
+    details = [run_detail(run) for run in (*store.runs, *store.others)]
+    page, markdown = html_page(store, summary, sections, details), markdown_page(store, summary, sections)
     tables = write_tables(summary.tables, out / "tables")
     tables += write_runs(store, out / "tables")
     for section in sections:
@@ -76,7 +82,7 @@ def render(
     return RenderResult(
         page=out / "index.html",
         markdown=out / "report.md",
-        figures=tuple(figures),
+        figures=figures.finish(),
         tables=tuple(tables),
         problems=store.problems,
         warnings=store.warnings,
@@ -120,7 +126,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     options = parser.parse_args(arguments)
     try:
-        result = render(options.runs, options.out, against=options.against)
+        result = render(options.runs, options.out, against=options.against, fork="torch" not in sys.modules)
     except RunStoreError as fault:
         print(f"reports.render: {fault}", file=sys.stderr)
         return 2

@@ -113,15 +113,22 @@ class Run:
             return f"{name} is not finite in run {self.key} ({value})"
         return str(self.failure) if self.failure else f"{name} was not recorded in run {self.key}"
 
+    @cached_property
+    def log(self) -> Mapping[str, tuple[tuple[float, float], ...]]:
+        """Field of the history -> its (step, value), in the order of the file; what is no finite number is left out."""
+        found: dict[str, list[tuple[float, float]]] = {}
+        for record in self.history:
+            step = number(record, "step")
+            for name in record if step is not None else ():
+                value = number(record, name)
+                if value is not None:
+                    found.setdefault(name, []).append((step, value))  # type: ignore[arg-type]
+        return {name: tuple(points) for name, points in found.items()}
+
     def series(self, name: str) -> tuple[tuple[float, ...], tuple[float, ...]]:
         """Return (steps, values) of one field of the history; records without the field are skipped."""
-        steps, values = [], []
-        for record in self.history:
-            step, value = number(record, "step"), number(record, name)
-            if step is not None and value is not None:
-                steps.append(step)
-                values.append(value)
-        return tuple(steps), tuple(values)
+        points = self.log.get(name, ())
+        return tuple(step for step, _ in points), tuple(value for _, value in points)
 
 
 def load_run(folder: Path) -> Run:

@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from reports.ablation import ablation_table
 from reports.against import build_changes
 from reports.against_table import against_table
+from reports.aggregates import build_aggregates
+from reports.aggregates_table import aggregates_table
 from reports.capture import capture_table
 from reports.comparison import ComparisonRow, build_comparison
 from reports.cost_table import cost_table
@@ -20,7 +22,7 @@ from reports.fields import Record, number
 from reports.figures import Drawing, draw_summary, draw_task
 from reports.layout import Table
 from reports.metric import Metric, read_metric
-from reports.overview import overview_table
+from reports.overview import overview_methods, overview_table
 from reports.published import Pair, build_published
 from reports.published_table import published_table
 from reports.quantities import significant
@@ -91,6 +93,8 @@ class RunDetail:
     wrong: tuple[Example, ...]
     settings: tuple[tuple[str, str], ...]
     seconds: tuple[tuple[str, str], ...]
+    #: On the metric's scale; empty where there is none.
+    score: str
 
 
 def build_section(store: Store, task: str) -> Section:
@@ -124,10 +128,12 @@ def build_summary(store: Store, sections: Sequence[Section], against: Store | No
         against: Another store whose runs are compared with these.
     """
     rows = {section.task: section.rows for section in sections}
+    aggregated = build_aggregates(store, overview_methods(store))
     changes = None if against is None else against_table(build_changes(store, against), against.folder.name)
     tables = (
         changes,
         overview_table(store, rows),
+        aggregates_table(store, aggregated),
         variants_table(store, rows),
         ablation_table(store),
         cost_table(store, rows),
@@ -135,7 +141,7 @@ def build_summary(store: Store, sections: Sequence[Section], against: Store | No
     )
     return Summary(
         tables=tuple(table for table in tables if table is not None),
-        drawings=draw_summary(store, rows),
+        drawings=draw_summary(store, rows, aggregated),
         changes=changes.notes[0] if changes else "",
     )
 
@@ -145,10 +151,12 @@ def run_detail(run: Run) -> RunDetail:
     right = tuple(example for example in run.examples if example.score == 1.0)
     wrong = tuple(example for example in run.examples if example.score < 1.0)
     stages = ((stage, number(run.seconds, stage)) for stage in run.seconds)
+    metric, score = read_metric(run.row), number(run.row, "score")
     return RunDetail(
         run=run,
         label=method_label(run.method),
-        metric=read_metric(run.row),
+        metric=metric,
+        score="" if score is None else f"{metric.name} {metric.full_mark(score)}",
         right=right[:EXAMPLES_SHOWN],
         wrong=wrong[:EXAMPLES_SHOWN],
         settings=_flat(run.spec),

@@ -18,8 +18,10 @@ from reports.runs import Run
 BESIDE = frozenset(
     {
         "cuda_graphs",
+        "data",
         "device",
         "dynamics",
+        "evaluation_batch_size",
         "evaluation_examples",
         "evaluations",
         "measurement",
@@ -31,16 +33,35 @@ BESIDE = frozenset(
         "software",
         "task",
         "task_version",
+        "test_examples",
         "variant",
     }
 )
+
+#: Fields that came to specifications later, with the defaults that runs from before were trained with.
+LATER = {
+    "attention": None,
+    "chat_template": "auto",
+    "dtype": "float32",
+    "gradient_checkpointing": False,
+    "max_length": None,
+    "packing": False,
+    "revision": None,
+    "target_modules": "all-linear",
+    "trust_remote_code": False,
+}
 
 Setting = tuple[tuple[str, str], ...]
 
 
 def setting_of(run: Run) -> Setting:
-    """Return what a run was trained with as sorted (dotted name, value as text); empty values are left out."""
-    return tuple(sorted(_flat({name: value for name, value in run.spec.items() if name not in BESIDE})))
+    """Return what a run was trained with as sorted (dotted name, value as text).
+
+    Empty values are left out, and so are fields that came later where they have their default: a run from before there
+    was a choice has the setting of one that took the default.
+    """
+    own = {name: value for name, value in run.spec.items() if name not in BESIDE}
+    return tuple(sorted(_flat({name: value for name, value in own.items() if value != LATER.get(name)})))
 
 
 def by_setting(runs: Iterable[Run]) -> dict[Setting, tuple[Run, ...]]:

@@ -7,13 +7,16 @@ Sharpness at different radii is not comparable: a row whose runs disagree on the
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from typing import TypeVar
 
 from reports.measurements import Eigenvalue, LossIncrease, SpaceMeasurement
 from reports.statistics import Estimate, estimate
 from reports.store import Store
 from reports.style import order_spaces
+
+Part = TypeVar("Part")
 
 #: The estimates of a row, by name.
 ESTIMATES = ("lambda_max", "lambda_min", "worst_case_one_step", "worst_case", "average_case", "products")
@@ -46,6 +49,19 @@ def measured_spaces(store: Store, task: str) -> tuple[str, ...]:
     """Return the names of the spaces in which any run of the task was measured, in the fixed order."""
     runs = (run for run in store.runs if run.task == task and run.measurement)
     return order_spaces({name for run in runs if run.measurement for name in run.measurement.spaces})
+
+
+def measured_by_method(
+    store: Store, task: str, space: str, part: Callable[[SpaceMeasurement], Part | None]
+) -> dict[str, list[Part]]:
+    """Return a part of what runs measured in a space, method -> one entry a seed; methods without it are absent."""
+    found: dict[str, list[Part]] = {}
+    for method in store.methods_of(task):
+        spaces = [run.space(space) for run in store.runs_of(task, method)]
+        parts = [taken for measured in spaces if measured is not None and (taken := part(measured)) is not None]
+        if parts:
+            found[method] = parts
+    return found
 
 
 def build_sharpness(store: Store, task: str) -> tuple[SharpnessRow, ...]:

@@ -10,43 +10,15 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 
 from reports.collection import baseline_of, known_order, origin, split
 from reports.fields import Record, RunStoreError, check_schema, mapping, number, read_record, sequence, text
 from reports.metric import Metric, read_metric
+from reports.plans import Hole, Planned, Problem
 from reports.runs import Failure, Run, load_run
 from reports.versions import differences
-
-
-@dataclass(frozen=True, kw_only=True)
-class Planned:
-    """One run that the comparison asked for."""
-
-    key: str
-    method: str
-    task: str
-    seed: int
-
-
-@dataclass(frozen=True, kw_only=True)
-class Hole:
-    """A planned run that has no result, and why."""
-
-    planned: Planned
-    reason: str
-
-
-@dataclass(frozen=True, kw_only=True)
-class Problem:
-    """Something in the store that could not be used: `where` it is, and `what` is wrong."""
-
-    where: str
-    what: str
-
-    def __str__(self) -> str:
-        """Return the problem as one line."""
-        return f"{self.where}: {self.what}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,8 +55,14 @@ class Store:
 
     def runs_of(self, task: str, method: str) -> tuple[Run, ...]:
         """Return the finished runs of one method on one task, by seed."""
-        found = (run for run in self.runs if run.task == task and run.method == method)
-        return tuple(sorted(found, key=lambda run: run.seed))
+        return self._by_place.get((task, method), ())
+
+    @cached_property
+    def _by_place(self) -> Mapping[tuple[str, str], tuple[Run, ...]]:
+        found: dict[tuple[str, str], list[Run]] = {}
+        for run in self.runs:
+            found.setdefault((run.task, run.method), []).append(run)
+        return {place: tuple(sorted(runs, key=lambda run: run.seed)) for place, runs in found.items()}
 
     def methods_of(self, task: str) -> tuple[str, ...]:
         """Return the methods that were planned on a task, in the order of the comparison."""
@@ -154,9 +132,11 @@ def load_store(folder: Path) -> Store:
 
 
 def _load_collection(folder: Path) -> Store:
-    """Load the runs of a folder that holds no comparison, each method under its main setting."""
+    """Load the runs of a folder that holds no comparison, or of the folders in it, each method's main setting first."""
     problems: list[Problem] = []
-    found = _load_runs(folder / "runs", None, problems)
+    # The parts of a preset lie side by side, each a comparison of its own; together they are one collection.
+    places = [folder / "runs"] if (folder / "runs").is_dir() else sorted(folder.glob("*/runs"))
+    found = {key: run for place in places for key, run in _load_runs(place, None, problems).items()}
     if not found:
         left_out = f" (left out {problems[0]})" if problems else ""
         raise RunStoreError(

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
+from typing import Any
 
 #: Page backgrounds against which colours are chosen.
 LIGHT_PAPER = "#ffffff"
@@ -93,6 +94,12 @@ def method_label(name: str) -> str:
 def variant_label(name: str) -> str:
     """Return an adapter variant's name as it is written in text; plain LoRA has an empty name."""
     return _VARIANTS.get(name, name) if name else "LoRA"
+
+
+def task_look(place: int) -> dict[str, Any]:
+    """Return colour and marker keywords of the task at a place in its comparison, where lines are tasks."""
+    hues = (_BLUE, _VERMILION, _GREEN, _PURPLE, _OCHRE, _VIOLET, _RED, _GREY)
+    return {"color": hues[place % len(hues)], "marker": "osD^vPX*<>"[place % 10]}
 
 
 def space_label(name: str) -> str:

@@ -91,6 +91,8 @@ def score_runs(
             metric = primary(result)
             if metric is not None:
                 entry = {**metric, "examples": result["examples"], "score": job.spec.key}
+                if job.spec.limit is not None:
+                    entry["limit"] = job.spec.limit
                 found.setdefault(job.subject.name, {})[job.measure.name] = entry
     for key, entries in found.items():
         path = store.runs / key / SIDE_FILE

@@ -122,12 +122,23 @@ def settle(figure: Figure) -> None:
 
 def save(drawing: Drawing, folder: Path) -> tuple[Path, Path, Path]:
     """Write the drawing as PNG (200 dpi), PDF and SVG, without dates or versions inside."""
-    png, pdf, svg = (folder / f"{drawing.name}.{suffix}" for suffix in ("png", "pdf", "svg"))
+    return *save_prints(drawing, folder), save_svg(drawing, folder)
+
+
+def save_prints(drawing: Drawing, folder: Path) -> tuple[Path, Path]:
+    """Write the drawing as PNG and PDF."""
+    png, pdf = (folder / f"{drawing.name}.{suffix}" for suffix in ("png", "pdf"))
     with sheet():
         drawing.figure.savefig(png, metadata={"Software": None})
         drawing.figure.savefig(pdf, metadata={"CreationDate": None, "Producer": None, "Creator": None})
-    svg.write_text(drawing.svg, encoding="utf-8", newline="\n")
-    return png, pdf, svg
+    return png, pdf
+
+
+def save_svg(drawing: Drawing, folder: Path) -> Path:
+    """Write the drawing as SVG."""
+    path = folder / f"{drawing.name}.svg"
+    path.write_text(drawing.svg, encoding="utf-8", newline="\n")
+    return path
 
 
 def inline_svg(drawing: Drawing) -> str:

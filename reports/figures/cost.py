@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 
 from reports.comparison import ComparisonRow
 from reports.figures.canvas import Drawing, blank, marks, settle
-from reports.figures.labels import place_labels
+from reports.figures.labels import extents_of_bars, place_labels
 from reports.quantities import ratio
 from reports.style import method_label
 
@@ -25,7 +25,8 @@ def draw_cost(rows: Sequence[ComparisonRow], baseline: str, name: str) -> Drawin
     if not shown:
         return None
     metric = shown[0].metric
-    figure, ((axes,),) = blank(1, 1, height=3.2)
+    # Many names need room to lie clear of the bars.
+    figure, ((axes,),) = blank(1, 1, height=3.2 + 0.12 * max(0, len(shown) - 4))
     facts, points = [], []
     covers = ""
     for row in shown:
@@ -42,7 +43,7 @@ def draw_cost(rows: Sequence[ComparisonRow], baseline: str, name: str) -> Drawin
         facts.append(fact)
     axes.set_xlabel(f"time of one optimizer step, relative to {method_label(baseline)}")
     axes.set_ylabel(f"{metric.name} on test examples ({metric.unit})")
-    axes.margins(x=0.14, y=0.12)
+    axes.margins(x=0.14, y=0.12 if len(shown) <= 4 else 0.2)
     label_points(figure, axes, points)
     bars_note = f"Bars: 95 % bootstrap interval of each score over {covers}. " if covers else ""
     return Drawing(
@@ -59,12 +60,4 @@ def label_points(figure: Figure, axes: Axes, points: Sequence[tuple[str, float, 
     """Name the points of finished axes, clear of each other and of their own bars and markers."""
     # Labels are placed by their extent on the canvas, so the layout has to be final before.
     settle(figure)
-    renderer = figure.canvas.get_renderer()  # type: ignore[attr-defined]
-    obstacles = [
-        artist.get_window_extent(renderer)
-        for container in axes.containers
-        for part in container
-        for artist in (part if isinstance(part, tuple) else (part,))
-        if artist is not None
-    ]
-    place_labels(axes, points, obstacles)
+    place_labels(axes, points, extents_of_bars(axes))

@@ -7,11 +7,12 @@ line a method: the mean over seeds at steps that all of them recorded, with a ba
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from matplotlib.axes import Axes
 
+from reports.figures.bands import draw_band
 from reports.figures.canvas import Drawing, add_legend, blank, marks
 from reports.quantities import significant, whole
 from reports.runs import Run
@@ -58,18 +59,18 @@ def _has_curve(run: Run) -> bool:
     return any(run.series(name)[0] for name in ("loss", "validation_loss", "train_eval_loss"))
 
 
+def draw_losses(axes: Axes, store: Store, task: str, field: str, *, methods: Sequence[str]) -> tuple[str, ...]:
+    """Draw one field of the history of some methods on a task; return those that recorded it."""
+    drawn = []
+    for method in methods:
+        look = {**marks(method), "markersize": 3, "linewidth": 1.2}
+        if _line(axes, store.runs_of(task, method), field, **look) is not None:
+            drawn.append(method)
+    return tuple(drawn)
+
+
 def _line(axes: Axes, runs: Iterable[Run], field: str, **look: Any) -> tuple[float, float] | None:
     """Draw one method's line; return its last (step, value), or None where nothing was recorded."""
-    curves = [dict(zip(*series, strict=True)) for run in runs if (series := run.series(field))[0]]
-    if not curves:
-        return None
-    steps = sorted(set(curves[0]).intersection(*curves[1:]))
-    if not steps:
-        return None
-    means = [sum(curve[step] for curve in curves) / len(curves) for step in steps]
-    if len(curves) > 1:
-        low = [min(curve[step] for curve in curves) for step in steps]
-        high = [max(curve[step] for curve in curves) for step in steps]
-        axes.fill_between(steps, low, high, color=look["color"], alpha=0.18, linewidth=0)
-    axes.plot(steps, means, **look)
-    return steps[-1], means[-1]
+    curves = [list(zip(*series, strict=True)) for run in runs if (series := run.series(field))[0]]
+    mean = draw_band(axes, curves, **look)
+    return mean[-1] if mean else None

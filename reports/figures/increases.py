@@ -26,13 +26,15 @@ def draw_increases(rows: tuple[SharpnessRow, ...], name: str) -> Drawing | None:
     spaces = [s for s in dict.fromkeys(row.space for row in rows) if any(_measured(row, s) for row in rows)]
     if not spaces:
         return None
+    # A method without a measurement has a hole in the table; here it would be an empty line in every panel.
+    rows = tuple(row for row in rows if any(_measured(row, space) for space in spaces))
     methods = tuple(dict.fromkeys(row.method for row in rows))
     figure, grid = blank(len(spaces), 3, height=len(spaces) * (0.85 + 0.24 * len(methods)))
     facts, radii = [], []
     for axes_row, space in zip(grid, spaces, strict=True):
         here = [row for row in rows if row.space == space]
         for column, (axes, (estimate, words)) in enumerate(zip(axes_row, _PANELS, strict=True)):
-            _panel(axes, here, estimate)
+            _panel(axes, here, methods, estimate)
             axes.set_title(words if axes_row is grid[0] else "")
             axes.set_ylabel(space_phrase(space).removeprefix("the ") if column == 0 else "")
             axes.set_xlabel("loss increase" if axes_row is grid[-1] else "")
@@ -64,9 +66,10 @@ def _worst(row: SharpnessRow) -> str:
     return significant(row.values["worst_case"].mean) if "worst_case" in row.values else ""
 
 
-def _panel(axes: Axes, rows: list[SharpnessRow], estimate: str) -> None:
+def _panel(axes: Axes, rows: list[SharpnessRow], methods: tuple[str, ...], estimate: str) -> None:
     ends = [0.0]
-    for place, row in enumerate(rows):
+    for row in rows:
+        place = methods.index(row.method)
         found = row.values.get(estimate)
         if found is None:
             continue

@@ -1,8 +1,9 @@
 """One-dimensional slices of the loss around the trained weights, space by space (the paper's Figure 4).
 
 Every method is moved along the same filter-normalised directions (Li et al., NeurIPS 2018), so the curves may be
-laid over one another. Drawn is the increase over the loss at the centre, mean over directions with a band from the
-smallest to the largest; the loss at the centre is in the caption, since a flat place can be a high one.
+laid over one another. Drawn is the increase over the loss at the centre: of every seed the mean over directions, of
+these the mean with a band from the smallest to the largest seed, and for one seed a band over its directions. The loss
+at the centre is in the caption, since a flat place can be a high one.
 """
 
 from __future__ import annotations
@@ -15,14 +16,14 @@ from matplotlib.axes import Axes
 from reports.figures.canvas import Drawing, add_legend, blank, marks
 from reports.measurements import Slices
 from reports.quantities import setting, significant
-from reports.sharpness import measured_spaces
+from reports.sharpness import measured_by_method, measured_spaces
 from reports.store import Store
 from reports.style import method_label, space_label, space_phrase
 
 
 def draw_slices(store: Store, task: str, name: str) -> Drawing | None:
     """Draw the slices of a task in all measured spaces side by side; None if there are none."""
-    found = {space: _collect(store, task, space) for space in measured_spaces(store, task)}
+    found = {space: collect_slices(store, task, space) for space in measured_spaces(store, task)}
     found = {space: methods for space, methods in found.items() if methods}
     if not found:
         return None
@@ -30,7 +31,7 @@ def draw_slices(store: Store, task: str, name: str) -> Drawing | None:
     endings, norms = [], []
     for axes, (space, methods) in zip(panels, found.items(), strict=True):
         for method, slices in methods.items():
-            end = _draw(axes, method, slices)
+            end = draw_increase(axes, method, slices)
             rise = f"rises by {significant(end)}" if math.isfinite(end) else "has no finite loss"
             endings.append(f"{method_label(method)} {rise} in {space_phrase(space)}")
         norms.extend(_norms(space, methods))
@@ -39,41 +40,34 @@ def draw_slices(store: Store, task: str, name: str) -> Drawing | None:
         axes.set_xlabel("step α along a direction")
         axes.set_ylabel(f"loss increase ({store.metric_of(task).loss.axis})")
     add_legend(figure, tuple(dict.fromkeys(method for methods in found.values() for method in methods)))
-    directions = max(len(slices.losses) for methods in found.values() for slices in methods.values())
+    seeds = max(len(slices) for methods in found.values() for slices in methods.values())
+    directions = max(len(one.losses) for methods in found.values() for slices in methods.values() for one in slices)
+    over = f"up to {seeds} seeds" if seeds > 1 else "its directions"
     return Drawing(
         name=name,
         title="Slices of the loss",
         caption="Loss increase L(α) − L(0) on training examples along filter-normalised random directions shared "
-        f"by all methods: mean and range over up to {directions} curves a method. "
-        + " ".join([*norms, _heights(found)]),
+        f"by all methods ({directions} a run): mean, and range over {over}. " + " ".join([*norms, _heights(found)]),
         alt=f"Line charts of loss increase against step size. At the largest step {'; '.join(endings)}.",
         figure=figure,
     )
 
 
-def _collect(store: Store, task: str, space: str) -> dict[str, Slices]:
-    """Return each method's slices, the curves of all its seeds together where they share their steps."""
-    found = {}
-    for method in store.methods_of(task):
-        spaces = [run.space(space) for run in store.runs_of(task, method)]
-        slices = [measured.slices for measured in spaces if measured is not None and measured.slices is not None]
-        alike = [one for one in slices if one.alphas == slices[0].alphas]
-        if alike:
-            found[method] = Slices(
-                alphas=alike[0].alphas,
-                losses=tuple(curve for one in alike for curve in one.losses),
-                weight_norms=tuple(curve for one in alike for curve in one.weight_norms),
-            )
-    return found
+def collect_slices(store: Store, task: str, space: str) -> dict[str, list[Slices]]:
+    """Return each method's slices, one entry a seed, of all seeds that share their steps with the first."""
+    found = measured_by_method(store, task, space, lambda measured: measured.slices)
+    return {method: [one for one in every if one.alphas == every[0].alphas] for method, every in found.items()}
 
 
-def _draw(axes: Axes, method: str, slices: Slices) -> float:
-    """Draw one method's curve; return the mean increase at the largest positive step."""
-    alphas, losses = np.array(slices.alphas), np.array(slices.losses)
-    increase = losses - losses[:, [_centre(slices)]]
-    mean = increase.mean(axis=0)
+def draw_increase(axes: Axes, method: str, slices: list[Slices]) -> float:
+    """Draw one method's curve from its slices, one entry a seed; return the mean increase at the largest step."""
+    alphas = np.array(slices[0].alphas)
+    increases = [np.array(one.losses) - np.array(one.losses)[:, [_centre(one)]] for one in slices]
+    by_seed = np.stack([increase.mean(axis=0) for increase in increases])
+    spread = by_seed if len(slices) > 1 else increases[0]
+    mean = by_seed.mean(axis=0)
     look = marks(method)
-    axes.fill_between(alphas, increase.min(axis=0), increase.max(axis=0), color=look["color"], alpha=0.14, linewidth=0)
+    axes.fill_between(alphas, spread.min(axis=0), spread.max(axis=0), color=look["color"], alpha=0.14, linewidth=0)
     axes.plot(alphas, mean, markevery=[0, -1], **look)
     return float(mean[-1])
 
@@ -82,23 +76,23 @@ def _centre(slices: Slices) -> int:
     return int(np.abs(np.array(slices.alphas)).argmin())
 
 
-def _heights(found: dict[str, dict[str, Slices]]) -> str:
+def _heights(found: dict[str, dict[str, list[Slices]]]) -> str:
     """Say how high the loss lies at the centre, method by method; it is the same in every space."""
     methods = {method: slices for space in found.values() for method, slices in space.items()}
     heights = [
-        f"{method_label(method)} {significant(float(np.mean([curve[_centre(slices)] for curve in slices.losses])))}"
+        f"{method_label(method)} {significant(float(np.mean([one.losses[0][_centre(one)] for one in slices])))}"
         for method, slices in methods.items()
     ]
     return f"Loss at the centre: {', '.join(heights)}."
 
 
-def _norms(space: str, methods: dict[str, Slices]) -> list[str]:
+def _norms(space: str, methods: dict[str, list[Slices]]) -> list[str]:
     """Say how far in weight space the last step goes, where it was recorded."""
-    ends = [curve[-1] for slices in methods.values() for curve in slices.weight_norms]
+    ends = [curve[-1] for slices in methods.values() for one in slices for curve in one.weight_norms]
     ends = [end for end in ends if math.isfinite(end)]
     if not ends:
         return []
-    last = max(slices.alphas[-1] for slices in methods.values())
+    last = max(one.alphas[-1] for slices in methods.values() for one in slices)
     reach = significant(min(ends)), significant(max(ends))
     distance = reach[0] if reach[0] == reach[1] else f"{reach[0]} to {reach[1]}"
     return [f"In {space_phrase(space)} α = {setting(last)} moves the weights by ‖ΔW‖ = {distance}."]

@@ -99,6 +99,11 @@ def test_defaults_of_a_method_are_part_of_its_key() -> None:
             {"device_map": "auto", "device": "cpu"},
             "--device-map: spreads a model over GPUs, and the runs are on the cpu",
         ),
+        (
+            {"landscape": ("robustnes",)},
+            "--landscape: found 'robustnes', did you mean 'robustness'?; expected any of robustness, density, surface",
+        ),
+        ({"landscape": ("surface",), "measure": False}, "--landscape: found with --measure false"),
         ({"cuda_graphs": True, "device": "cpu"}, "--cuda-graphs: found true, and the runs are on the cpu"),
     ],
 )
@@ -124,6 +129,15 @@ def test_methods_whose_passes_change_have_no_cuda_graphs(monkeypatch: pytest.Mon
     assert all(spec.cuda_graphs for spec in plan_runs(replace(SETTINGS, cuda_graphs=True))[0])
     with pytest.raises(UsageError, match=r"--cuda-graphs: passes of flat-lora change"):
         plan_runs(replace(SETTINGS, cuda_graphs=True, methods=("lora", "flat-lora")))
+
+
+def test_landscapes_are_part_of_the_key_of_runs_that_store_them_alone() -> None:
+    plain, more = (plan_runs(replace(SETTINGS, landscape=kinds))[0][0] for kinds in (None, ("surface", "density")))
+    assert plain.measurement is not None
+    assert more.measurement is not None
+    assert "landscape" not in plain.measurement
+    assert more.measurement == plain.measurement | {"landscape": ["density", "surface"]}
+    assert plain.key == plan_runs(SETTINGS)[0][0].key != more.key
 
 
 def test_dynamics_are_recorded_of_plain_factors_only() -> None:

@@ -113,3 +113,26 @@ def test_the_command_says_it_and_shows_it(
     assert (tmp_path / "out" / "tables" / "against.tex").is_file()
     with pytest.raises(RunStoreError, match="no folder"):
         render(two[0], tmp_path / "out", against=tmp_path / "nowhere")
+
+
+def test_a_single_shared_seed_has_a_difference_without_an_interval(make_store: MakeStore) -> None:
+    two = make_store("here", count=60), make_store("there", seeds=(0, 1), count=60)
+    edit(two[0], "lora", 0, score=0.75)
+    edit(two[1], "lora", 0, score=0.5)
+    found = changes(two)
+    assert (found["lora"].score, found["lora"].bare, found["lora"].verdict) == (None, 0.25, "not compared")
+    table = against_table(tuple(found.values()), "there")
+    cell = table.groups[0].lines[0].cells[2]
+    assert (cell.text, cell.detail) == ("+25.0", "one shared seed, no interval")
+    assert table.notes[0] == (
+        "No score could be compared. Of three methods one seed is shared, whose difference has no interval."
+    )
+
+
+def test_tasks_that_only_the_other_store_has_are_named_not_listed(make_store: MakeStore) -> None:
+    two = make_store("here", count=20), make_store("there", tasks=(TASK, "pocket-code"), count=20)
+    table = against_table(build_changes(*map(load_store, two)), "there")
+    assert [group.title for group in table.groups] == [TASK]
+    assert table.notes[-1] == "Only in there: pocket-code."
+    back = against_table(build_changes(*map(load_store, two[::-1])), "here")
+    assert [group.title for group in back.groups] == [TASK, "pocket-code"]

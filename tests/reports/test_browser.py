@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -23,6 +25,8 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("browser")
     tasks = ("pocket-math", "pocket-code")
     write_store(folder / "store", seeds=(0, 1), tasks=tasks, failed=("lora-sam",), absent=(), count=40)
+    for path in (folder / "store" / "runs").glob("*/examples.json"):
+        path.write_text(json.dumps([e | {"generated": "<b>bold</b>"} for e in json.loads(path.read_text())]))
     return render(folder / "store", folder / "out").page
 
 
@@ -109,3 +113,32 @@ def test_dark_and_print_have_their_own_paper(tab: Browser) -> None:
     tab.call("Emulation.setEmulatedMedia", media="print", features=[])
     assert tab.evaluate("getComputedStyle(document.getElementById('filters')).display") == "none"
     tab.call("Emulation.setEmulatedMedia", media="", features=[])
+
+
+def test_a_run_unfolds_to_its_curves_log_and_answers(tab: Browser) -> None:
+    run = "document.querySelector('details.run[data-run=\"bilora-pocket-math-s0\"]')"
+    assert tab.evaluate(f"{run}.querySelectorAll('svg').length") == 0
+    tab.evaluate(f"{run}.open = true")
+    for _ in range(100):
+        if tab.evaluate(f"{run}.dataset.drawn === 'yes'"):
+            break
+        time.sleep(0.05)
+    assert tab.evaluate(f"{run}.querySelectorAll('.curves svg').length") == 4
+    label = tab.evaluate(f"{run}.querySelector('svg').getAttribute('aria-label')")
+    assert label.startswith("loss from ")
+    assert tab.evaluate(f"{run}.querySelectorAll('.log tbody tr').length") == 20
+    titles = tab.evaluate(f"[...{run}.querySelectorAll('h4')].map(head => head.textContent)")
+    assert titles[:5] == ["Curves", "Results", "Specification", "Time", "Environment"]
+    assert tab.evaluate(f"{run}.querySelectorAll('.answer').length") == 4
+    # Folding and unfolding again draws nothing twice.
+    tab.evaluate(f"{run}.open = false")
+    tab.evaluate(f"{run}.open = true")
+    assert tab.evaluate(f"{run}.querySelectorAll('.curves svg').length") == 4
+
+
+def test_a_run_s_texts_are_text(tab: Browser) -> None:
+    assert tab.evaluate("document.querySelectorAll('script').length") == 2
+    tab.evaluate("document.querySelectorAll('details.run').forEach(run => { run.open = true; })")
+    time.sleep(0.2)
+    assert tab.evaluate("document.querySelectorAll('.answer pre b').length") == 0
+    assert "<b>bold</b>" in tab.evaluate("document.getElementById('runs').textContent")

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from reports.published import PUBLISHED, Pair, build_published, harness_scores, published_numbers
+from reports.published import PUBLISHED, Pair, build_published, published_numbers
 from reports.render import render
 from reports.store import Store, load_store
 
@@ -97,7 +97,7 @@ def test_what_either_side_has_not_is_a_hole_with_its_reason(make_store: MakeStor
     assert foreign["lora"].reasons["published"] == "the paper prints no number for this method here"
     curves = [pair for pair in found if pair.table == "A6"]
     assert len({pair.metric for pair in curves}) == 12
-    assert all("afterwards" in pair.reasons["measured"] for pair in curves if pair.method == "lora")
+    assert all("--landscape robustness" in pair.reasons["measured"] for pair in curves if pair.method == "lora")
 
 
 def test_a_mean_is_never_taken_over_the_seeds_that_happen_to_have_a_value(make_store: MakeStore) -> None:
@@ -119,24 +119,38 @@ def test_names_lead_to_the_published_method(make_store: MakeStore) -> None:
     assert pair.published.value == published("A4", "cola", "bilora(rho=0.2)")
 
 
-def write_harness_score(folder: Path, run: str, *, value: float, limit: int | None = None) -> None:
-    path = folder / "scores" / f"gsm8k-{run}" / "score.json"
-    path.parent.mkdir(parents=True)
-    metrics = [{"metric": "exact_match", "filter": "strict-match", "value": value, "standard_error": 0.01}]
-    spec = {"adapter": str(folder / "runs" / run / "adapter"), "limit": limit}
-    path.write_text(json.dumps({"spec": spec, "tasks": {"gsm8k": {"metrics": metrics}}}))
-
-
-def test_scores_of_the_harness_are_found_by_the_run_s_adapter(make_store: MakeStore) -> None:
+def test_scores_of_the_harness_are_those_beside_the_run(make_store: MakeStore) -> None:
     entry = {"table": "1", "model": "Llama-2-7B", "task": "gsm8k", "run": "metamathqa", "measured": "lm-eval"}
     folder = with_preset(make_store(tasks=("metamathqa",)), entry)
-    write_harness_score(folder, "bilora-metamathqa-s0", value=0.5)
-    write_harness_score(folder, "lora-sam-metamathqa-s0", value=0.9, limit=10)
-    assert harness_scores(folder, "gsm8k") == {"bilora-metamathqa-s0": 0.5}
+    for run, found in (("bilora", {"value": 0.5}), ("lora-sam", {"value": 0.9, "limit": 10})):
+        path = folder / "runs" / f"{run}-metamathqa-s0" / "lm-eval.json"
+        path.write_text(json.dumps({"gsm8k": {"metric": "exact_match", "standard_error": 0.01, **found}}))
     found = by_method(load_store(folder), "metamathqa")
     assert found["bilora"].difference == pytest.approx(50.0 - published("1", "gsm8k", "bilora"))
     # A part of the examples is not what the paper prints.
-    assert found["lora-sam"].reasons["measured"].endswith("has not been scored on gsm8k (--score gsm8k)")
+    for method in ("lora", "lora-sam"):
+        assert found[method].reasons["measured"].endswith("has not been scored on all of gsm8k (--score gsm8k)")
+
+
+def test_scores_under_a_step_along_the_gradient_are_read_from_the_curves(make_store: MakeStore) -> None:
+    entry = {"table": "A6", "model": "T5-base", "task": "cola", "run": "glue-cola", "measured": "robustness"}
+    folder = with_preset(make_store(tasks=("glue-cola",), seeds=(0, 1)), entry)
+    for seed in (0, 1):
+        path = folder / "runs" / f"bilora-glue-cola-s{seed}" / "measurement.json"
+        content = json.loads(path.read_text())
+        curve = {"alphas": [0.0, 0.5, 1.0], "losses": [0.1, 0.2, 0.3], "metrics": [0.6, 0.5 + 0.1 * seed, None]}
+        content["spaces"]["full"]["robustness"] = curve
+        path.write_text(json.dumps(content))
+    found = {(pair.method, pair.metric): pair for pair in build_published(load_store(folder), "glue-cola")}
+    pair = found["bilora", "matthews under worst-case alpha=0.5 in full space"]
+    assert pair.measured is not None
+    assert pair.measured.mean == pytest.approx(55.0)
+    assert pair.published is not None
+    assert pair.published.value == 56.29
+    under_attack = "matthews under worst-case alpha={} in {} space"
+    for method, alpha, space in (("bilora", "1.0", "full"), ("bilora", "0.5", "lora"), ("lora", "0", "full")):
+        lacking = found[method, under_attack.format(alpha, space)]
+        assert "--landscape robustness" in lacking.reasons["measured"]
 
 
 def test_the_report_shows_both_and_their_difference(make_store: MakeStore) -> None:

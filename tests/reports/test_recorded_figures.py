@@ -109,8 +109,9 @@ def test_intervals_are_those_of_the_paired_seeds(make_store: MakeStore) -> None:
     assert list(found) == [TASK, "pocket-code", "all tasks"]
     for measured in found.values():
         assert (measured.low, measured.high) == (pytest.approx(low), pytest.approx(high))
-    drawings = draw_summary(store, {task: build_comparison(store, task) for task in store.tasks})
-    assert [drawing.name for drawing in drawings] == ["intervals", "pareto"]
+    drawings = draw_summary(store, {task: build_comparison(store, task) for task in store.tasks}, {})
+    over_tasks = ["intervals", "pareto", "training", "slices-in-full", "slices-in-lora"]
+    assert [drawing.name for drawing in drawings] == over_tasks
     panels = drawings[0].figure.axes
     assert [axes.get_title(loc="left") for axes in panels] == ["LoRA-SAM", "Bi-LoRA"]
     assert panels[0].get_xlim() == panels[1].get_xlim()
@@ -120,7 +121,7 @@ def test_intervals_are_those_of_the_paired_seeds(make_store: MakeStore) -> None:
 
 def test_one_task_has_no_figures_over_tasks(one_seed: Path) -> None:
     store = load_store(one_seed)
-    assert draw_summary(store, {TASK: build_comparison(store, TASK)}) == ()
+    assert draw_summary(store, {TASK: build_comparison(store, TASK)}, {}) == ()
 
 
 @given(st.lists(st.tuples(st.integers(0, 6), st.integers(0, 6)), min_size=1, max_size=9))
@@ -141,10 +142,10 @@ def test_labels_of_crowded_points_do_not_overlap(make_store: MakeStore, name: st
         path.write_text(json.dumps(record))
     store = load_store(folder)
     rows = {task: build_comparison(store, task) for task in store.tasks}
-    drawing = drawn(store)["cost"] if name == "cost" else draw_summary(store, rows)[-1]
+    drawing = drawn(store)["cost"] if name == "cost" else {d.name: d for d in draw_summary(store, rows, {})}["pareto"]
     figure = drawing.figure
     renderer = figure.canvas.get_renderer()  # type: ignore[attr-defined]
-    boxes = [note.get_window_extent(renderer) for note in figure.axes[0].texts]
+    boxes = [note.get_window_extent(renderer) for note in figure.axes[0].texts if note.get_text()]
     assert len(boxes) == 3
     for place, box in enumerate(boxes):
         assert not any(box.overlaps(other) for other in boxes[:place])

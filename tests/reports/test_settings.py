@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from benchmarks.spec import _LATER_FIELDS, RunSpec
 from reports.runs import load_run
-from reports.settings import by_setting, main_runs, setting_of, varied
+from reports.settings import BESIDE, LATER, by_setting, main_runs, setting_of, varied
 from reports.store import Store, load_store
 
 TASK = "pocket-math"
+#: Fields of a specification that change what is trained; a field that comes is put here or among those beside.
+TRAINED = {
+    "alpha", "attention", "batch_size", "chat_template", "dropout", "dtype", "gradient_checkpointing", "learning_rate",
+    "max_grad_norm", "max_length", "micro_batch_size", "model", "options", "packing", "rank", "revision", "steps",
+    "target_modules", "trust_remote_code", "warmup", "weight_decay",
+}  # fmt: skip
 MakeStore = Callable[..., Path]
 
 
@@ -41,9 +49,26 @@ def store_with_radii(make_store: MakeStore, **options: Any) -> Store:
     return load_store(folder)
 
 
+def test_every_field_of_a_specification_is_part_of_a_setting_or_beside_it() -> None:
+    fields = {field.name for field in dataclasses.fields(RunSpec)}
+    assert fields - TRAINED == BESIDE
+    assert fields >= TRAINED
+
+
+def test_runs_from_before_a_field_came_have_the_setting_of_its_default(make_store: MakeStore) -> None:
+    assert {name: value for name, value in _LATER_FIELDS.items() if name not in BESIDE} == LATER
+    folder = collection(make_store(count=20))
+    add_run(folder, "lora", 0, "now", **LATER)
+    add_run(folder, "lora", 0, "other", **{**LATER, "dtype": "bfloat16"})
+    before, now, other = (setting_of(load_run(folder / "runs" / name)) for name in (f"lora-{TASK}-s0", "now", "other"))
+    assert before == now
+    assert varied([other], before) == {other: "dtype = bfloat16"}
+
+
 def test_seed_machine_and_measurements_are_no_part_of_a_setting(make_store: MakeStore) -> None:
     folder = collection(make_store(count=20))
-    add_run(folder, "lora", 0, "again", device="cuda", measurement={"top": 3}, software="x")
+    elsewhere = {"data": "/elsewhere", "evaluation_batch_size": 4, "test_examples": 9}
+    add_run(folder, "lora", 0, "again", device="cuda", measurement={"top": 3}, software="x", **elsewhere)
     first, again = (load_run(folder / "runs" / name) for name in (f"lora-{TASK}-s0", "again"))
     assert setting_of(first) == setting_of(again)
     assert ("options.rho", "0.05") in setting_of(first)

@@ -2,10 +2,21 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 
-from reports.style import DARK_PAPER, LIGHT_PAPER, METHODS, method_style, order_spaces, space_label, space_phrase
+from reports.style import (
+    DARK_PAPER,
+    LIGHT_PAPER,
+    METHODS,
+    method_style,
+    order_spaces,
+    space_label,
+    space_phrase,
+    task_look,
+)
 
 # Machado, Oliveira and Fernandes 2009, severity 1, on linear RGB.
 CONFUSIONS = {
@@ -68,3 +79,12 @@ def test_spaces_are_named_and_ordered() -> None:
     assert order_spaces({"layer:q", "lora", "full"}) == ("full", "lora", "layer:q")
     assert space_label("full") == "Full space (merged W)"
     assert (space_phrase("lora"), space_phrase("layer:q")) == ("the LoRA space", "the space layer:q")
+
+
+@pytest.mark.parametrize("sight", CONFUSIONS)
+def test_lines_of_tasks_differ_in_marker_and_neighbours_in_colour(sight: str) -> None:
+    looks = [task_look(place) for place in range(10)]
+    assert len({look["marker"] for look in looks}) == 10
+    colours = [lab(CONFUSIONS[sight] @ linear(look["color"])) for look in looks]
+    distances = [np.linalg.norm(one - other) for one, other in itertools.pairwise(colours)]
+    assert min(distances) > 10.0
