@@ -14,12 +14,15 @@ from collections.abc import Iterable
 from reports.fields import Record, mapping
 from reports.runs import Run
 
-#: Fields of a specification that do not change what is trained on a task.
+#: Fields of a specification that change neither what is trained on a task nor what its score is.
 BESIDE = frozenset(
     {
+        "caption_model",
+        "clip_model",
         "cuda_graphs",
         "data",
         "device",
+        "device_map",
         "dynamics",
         "evaluation_batch_size",
         "evaluation_examples",
@@ -44,9 +47,12 @@ LATER = {
     "chat_template": "auto",
     "dtype": "float32",
     "gradient_checkpointing": False,
+    "judges": None,
     "max_length": None,
     "packing": False,
+    "resolution": None,
     "revision": None,
+    "schedule": "cosine",
     "target_modules": "all-linear",
     "trust_remote_code": False,
 }

@@ -145,7 +145,7 @@ def test_a_failure_without_a_message_still_is_a_reason() -> None:
         (lambda line: line.replace(b"59.74", b"x"), "row 2 has value 'x'; expected a number"),
         (lambda line: line.replace(b"59.74", b"inf"), "row 2 has value 'inf'"),
         (lambda line: line.replace(b"59.74", b""), "row 2 has no value"),
-        (lambda line: line[:20], "row 2 has no "),
+        (lambda line: line[:20] + b"\n", "row 2 has no "),
         (lambda line: b"\xff" + line, "cannot be read"),
     ],
 )

@@ -16,9 +16,9 @@ from reports.store import Store, load_store
 TASK = "pocket-math"
 #: Fields of a specification that change what is trained; a field that comes is put here or among those beside.
 TRAINED = {
-    "alpha", "attention", "batch_size", "chat_template", "dropout", "dtype", "gradient_checkpointing", "learning_rate",
-    "max_grad_norm", "max_length", "micro_batch_size", "model", "options", "packing", "rank", "revision", "steps",
-    "target_modules", "trust_remote_code", "warmup", "weight_decay",
+    "alpha", "attention", "batch_size", "chat_template", "dropout", "dtype", "gradient_checkpointing", "judges",
+    "learning_rate", "max_grad_norm", "max_length", "micro_batch_size", "model", "options", "packing", "rank",
+    "resolution", "revision", "schedule", "steps", "target_modules", "trust_remote_code", "warmup", "weight_decay",
 }  # fmt: skip
 MakeStore = Callable[..., Path]
 
