@@ -22,7 +22,7 @@ from typing import Any
 # Nothing here may reach the network, whatever name of a model an input holds.
 os.environ["HF_HUB_OFFLINE"] = "1"
 
-from benchmarks.reliability.record import RESULTS, write_section
+from benchmarks.reliability.record import RESULTS, read_section, write_section
 
 #: Share of a run that the store and the display may take.
 MOST_OVERHEAD = 0.01
@@ -48,9 +48,11 @@ def _kills(options: argparse.Namespace, folder: Path) -> tuple[dict[str, Any], b
 
 
 def _fuzz(options: argparse.Namespace, folder: Path) -> tuple[dict[str, Any], bool]:
-    from benchmarks.reliability.fuzz import fuzz
+    from benchmarks.reliability.fuzz import fuzz, merged
 
     section = fuzz(folder, inputs=options.inputs, seed=options.seed, kinds=tuple(options.kinds), say=_say)
+    if options.kinds:
+        section = merged(read_section(options.record, "fuzz"), section)
     return section, section["answered"] == section["inputs"] and not section["findings"]
 
 
@@ -85,7 +87,13 @@ def _parser() -> argparse.ArgumentParser:
     kills.add_argument("--count", type=_positive, default=30, metavar="N", help="kills (default: 30)")
     fuzz = trials.add_parser("fuzz", help="hand damaged inputs to everything that reads some")
     fuzz.add_argument("--inputs", type=_positive, default=10_000, metavar="N", help="how many (default: 10000)")
-    fuzz.add_argument("--kinds", nargs="*", default=[], metavar="NAME", help="kinds of input (default: all)")
+    fuzz.add_argument(
+        "--kinds",
+        nargs="*",
+        default=[],
+        metavar="NAME",
+        help="kinds of input; those recorded before stay (default: all)",
+    )
     overhead = trials.add_parser("overhead", help="time the store, the display and the checkpoints of a run")
     overhead.add_argument("--steps", type=_positive, default=None, metavar="N", help="steps (default: the task's)")
     return parser

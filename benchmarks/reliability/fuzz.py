@@ -49,7 +49,6 @@ def fuzz(
     whole = sum(target.share for target in chosen)
     sections: dict[str, Any] = {}
     findings: list[str] = []
-    started = time.monotonic()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         for kind in chosen:
@@ -58,22 +57,30 @@ def fuzz(
             sections[kind.name] = _fuzz_kind(target, folder / "work", count=count, seed=seed, found=findings, say=say)
     if _contents(outside) != before:
         findings.append("the folder beside the inputs was touched")
-    answered = sum(section["answered"] for section in sections.values())
-    return {
-        "inputs": sum(section["inputs"] for section in sections.values()),
-        "answered": answered,
-        "seed": seed,
-        "seconds": round(time.monotonic() - started, 1),
-        "kinds": sections,
-        "findings": findings[:_SHOWN],
-    }
+    return {"seed": seed, **totals(sections), "findings": findings[:_SHOWN]}
+
+
+def totals(kinds: dict[str, Any]) -> dict[str, Any]:
+    """Return the kinds with how many inputs they had in all, and how many of them were answered."""
+    sums = {name: sum(section[name] for section in kinds.values()) for name in ("inputs", "answered")}
+    return {**sums, "kinds": kinds}
+
+
+def merged(earlier: dict[str, Any], section: dict[str, Any]) -> dict[str, Any]:
+    """Return a section with the kinds that an earlier one of the same seed has beside it."""
+    if earlier.get("seed") != section["seed"]:
+        return section
+    others = {name: kind for name, kind in earlier["kinds"].items() if name not in section["kinds"]}
+    # Findings begin with the name of their kind.
+    kept = [finding for finding in earlier["findings"] if finding.startswith(tuple(others))] if others else []
+    return section | totals(others | section["kinds"]) | {"findings": [*kept, *section["findings"]][:_SHOWN]}
 
 
 def _fuzz_kind(
     target: Target, work: Path, *, count: int, seed: int, found: list[str], say: Callable[[str], None]
 ) -> dict[str, Any]:
     answers: Counter[str] = Counter()
-    slowest = 0.0
+    slowest, began = 0.0, time.monotonic()
     for number in range(count):
         _empty(work)
         started = time.monotonic()
@@ -89,6 +96,7 @@ def _fuzz_kind(
         "inputs": count,
         "answered": answers["accepted"] + answers["refused"],
         **dict(sorted(answers.items())),
+        "seconds": round(time.monotonic() - began, 1),
         "slowest_seconds": round(slowest, 2),
         "limit_seconds": target.seconds,
     }

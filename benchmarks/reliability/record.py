@@ -14,6 +14,13 @@ from benchmarks.written import now, write_json
 RESULTS = Path(__file__).parents[1] / "results" / "reliability.json"
 
 
+def read_section(path: Path, name: str) -> dict[str, Any]:
+    """Return a section of the record; empty where there is none."""
+    found: dict[str, Any] = json.loads(path.read_text()) if path.is_file() else {}
+    section: dict[str, Any] = found.get(name, {})
+    return section
+
+
 def write_section(path: Path, name: str, values: dict[str, Any], *, command: str) -> None:
     """Put a section into the record; the others stay as they are."""
     found: dict[str, Any] = json.loads(path.read_text()) if path.is_file() else {}

@@ -44,17 +44,9 @@ class Sweep:
     def arguments(self) -> list[str]:
         """The arguments of `benchmarks.compare`."""
         return [
-            *(
-                "--out",
-                str(self.out),
-                "--methods",
-                self.methods,
-                "--seeds",
-                str(self.seeds),
-                "--steps",
-                str(self.steps),
-            ),
-            *("--model", self.model, "--measure", "false", "--batch-size", "4", "--micro-batch-size", "2"),
+            *("--out", str(self.out), "--methods", self.methods, "--seeds", str(self.seeds)),
+            *("--tasks", f"jsonl:{self.data}", "--steps", str(self.steps), "--model", self.model),
+            *("--measure", "false", "--batch-size", "4", "--micro-batch-size", "2"),
             *("--evaluations", "2", "--evaluation-examples", "4", "--test-examples", "4"),
             *("--device", "cpu", "--threads", "1", "--checkpoint-every", "1"),
         ]

@@ -42,7 +42,7 @@ from reports.render import render
 
 ACCEPTED, REFUSED = "accepted", "refused"
 #: Share of the run folders whose report is rendered with its figures.
-_DRAWN = 0.025
+_DRAWN = 0.01
 
 
 class Unanswered(AssertionError):

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.reliability import fuzz as module
-from benchmarks.reliability.fuzz import fuzz
+from benchmarks.reliability.fuzz import fuzz, merged, totals
 from benchmarks.reliability.targets import Target
 
 
@@ -65,3 +65,13 @@ def test_mistakes_are_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     ):
         assert words in said
     assert "the folder beside the inputs was touched" in found["findings"]
+
+
+def test_kinds_that_are_tried_apart_are_recorded_together() -> None:
+    one = {"seed": 0, **totals({"a": {"inputs": 3, "answered": 2}}), "findings": ["a, input 1: x"]}
+    other = {"seed": 0, **totals({"b": {"inputs": 4, "answered": 4}}), "findings": []}
+    both = merged(one, other)
+    assert (both["inputs"], both["answered"], both["findings"]) == (7, 6, ["a, input 1: x"])
+    again = merged(both, {"seed": 0, **totals({"a": {"inputs": 3, "answered": 3}}), "findings": []})
+    assert (again["inputs"], again["answered"], again["findings"]) == (7, 7, [])
+    assert merged(both, other | {"seed": 1}) == other | {"seed": 1}
