@@ -59,7 +59,6 @@ def measure_curvature(
                 ours, theirs = (record["largest_by_product"][after - 1] for record in (found, reference))
                 found |= {"compared_after": after, "relative_difference": abs(ours / theirs - 1.0)}
                 found["product_time_ratio"] = found["product_s"] / reference["product_s"]
-                found["time_ratio"] = found["seconds"] / reference["seconds"]
             return found
 
         records.attempt("curvature", head, work, seconds=_MOST[way])

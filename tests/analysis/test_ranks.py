@@ -94,6 +94,7 @@ def _refusals() -> list[str]:
     return said
 
 
+@pytest.mark.slow
 def test_values_gradients_products_and_eigenvalues_equal_those_of_one_process(tmp_path: Path) -> None:
     expected = measured(False)
     for shared, sharded, said in on_ranks(_both, tmp_path):

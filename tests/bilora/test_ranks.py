@@ -7,11 +7,13 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import load_file
 from torch import Tensor
 
 from benchmarks.world_size import MODES, on_ranks, trained, trainer
 from bilora import MethodError, method_names
 from bilora.methods.sam import SCOPES
+from bilora.shards import whole
 
 # In float64 all that differs is the order in which numbers are added.
 ROUNDING = 1e-9
@@ -99,6 +101,30 @@ NARROW_RUN = {"bf16": True, "dtype": torch.float32, "optim": "sgd", "learning_ra
 
 def _bf16(folder: Path) -> list[dict[str, Tensor]]:
     return [_train((name, mode, NARROW_RUN), folder, 1) for mode in MODES for name in ("bilora", "lora-sam")]
+
+
+def _exported(folder: Path) -> dict[str, Tensor]:
+    run = trainer("bilora", folder, passes=1, mode="fsdp2")
+    before = trained(run)[0]
+    assert before
+    run.method.export(folder / "adapter")
+    state = run.method.state_dict()
+    run.method.load_state_dict(state)
+    again = run.method.state_dict()
+    assert all(torch.equal(again[key], value) for key, value in state.items())
+    with pytest.raises(MethodError, match="before the model is sharded"):
+        run.method.load_adapter(folder / "adapter")
+    held = {name: p for name, p in run.model.named_parameters() if ".default." in name}
+    return {name: whole(p).clone() for name, p in held.items()}
+
+
+@pytest.mark.slow
+def test_sharded_weights_are_written_whole_by_the_first_rank(tmp_path: Path) -> None:
+    for found in on_ranks(_exported, tmp_path, tmp_path):
+        written = load_file(tmp_path / "adapter" / "adapter_model.safetensors")
+        assert len(written) == len(found)
+        for name, value in found.items():
+            assert torch.equal(written[name.replace(".default", "")], value)
 
 
 @pytest.mark.slow
