@@ -8,6 +8,7 @@ as torch, need not survive it. The files are the same either way.
 from __future__ import annotations
 
 import multiprocessing
+import warnings
 from collections.abc import Sequence
 from multiprocessing.process import BaseProcess
 from pathlib import Path
@@ -23,7 +24,10 @@ class FigureFiles:
         self._process: BaseProcess | None = None
         if apart and "fork" in multiprocessing.get_all_start_methods():
             self._process = multiprocessing.get_context("fork").Process(target=self._print)
-            self._process.start()
+            with warnings.catch_warnings():
+                # Python 3.12 warns of any fork beside threads; those of the linear algebra library are made to bear it.
+                warnings.simplefilter("ignore", DeprecationWarning)
+                self._process.start()
         for drawing in drawings:
             save_svg(drawing, folder)
 
