@@ -26,9 +26,10 @@ from benchmarks.curvature.options import add_common_flags, each, read_device, re
 from benchmarks.environment import Quiet, environment
 from benchmarks.errors import UsageError, nearest
 from benchmarks.loading import open_model
+from benchmarks.one_line_parser import OneLineParser
 from benchmarks.plan import plan_runs
 from benchmarks.scoring import task_score
-from benchmarks.settings import CompareSettings, OneLineParser
+from benchmarks.settings import CompareSettings
 from benchmarks.spec import RunSpec
 from benchmarks.tasks import TASKS, Split, create_task
 from benchmarks.training import EVALUATION_BATCH, train

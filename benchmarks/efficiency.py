@@ -33,7 +33,7 @@ from benchmarks.language import language_kind
 from benchmarks.loading import load_model
 from benchmarks.model_shapes import SHAPES, ModelShape, language_batch
 from benchmarks.models import locate_model, shipped_models
-from benchmarks.settings import OneLineParser
+from benchmarks.one_line_parser import OneLineParser
 from benchmarks.step_cost import Shape, StepCost, Subject, available_bytes, measure, needed_bytes, on_device
 from benchmarks.step_timing import BLOCK, FUSED, GRAPHED, PATHS, STOCK
 from benchmarks.written import write_json

@@ -16,7 +16,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.errors import UsageError, nearest
-from benchmarks.settings import OneLineParser
+from benchmarks.one_line_parser import OneLineParser
 from bilora.methods import METHODS
 
 MEASURED = Path(__file__).parent / "results" / "step-cost-methods.json"

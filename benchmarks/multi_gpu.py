@@ -31,7 +31,7 @@ from benchmarks.errors import UsageError, nearest
 from benchmarks.model_shapes import SHAPES, ModelShape, language_batch, transformer
 from benchmarks.multi_gpu_curvature import WAYS, measure_curvature
 from benchmarks.multi_gpu_training import MODES, measure_training
-from benchmarks.settings import OneLineParser
+from benchmarks.one_line_parser import OneLineParser
 from benchmarks.written import write_json
 from bilora import method_names
 

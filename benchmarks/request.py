@@ -12,11 +12,12 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.choices import MethodChoice, choice_label, read_choices
+from benchmarks.command_line import Given, read_given
 from benchmarks.errors import UsageError, nearest
 from benchmarks.plan import plan_runs
 from benchmarks.presets import TRAINING_DATA, Part, Preset, TrainingData, find_preset
 from benchmarks.presets.preset import Case
-from benchmarks.settings import CompareSettings, Given, read_given
+from benchmarks.settings import CompareSettings
 from benchmarks.spec import RunSpec
 from benchmarks.tasks import DATA_TASKS
 from bilora.variants import VariantError, resolve_name

@@ -31,7 +31,7 @@ from benchmarks.harness.session import Measure, plan_scores, prepare, take_score
 from benchmarks.harness.spec import ScoreStore
 from benchmarks.harness.subjects import Base, Subject, adapter_subjects, locate_base
 from benchmarks.model_settings import DTYPES
-from benchmarks.settings import OneLineParser
+from benchmarks.one_line_parser import OneLineParser
 from benchmarks.storage import StorageError
 
 EXIT_OK, EXIT_FAILED, EXIT_USAGE, EXIT_INTERRUPTED = 0, 1, 2, 130

@@ -33,7 +33,7 @@ from benchmarks import parsing
 from benchmarks.curvature.options import read_flags
 from benchmarks.environment import environment
 from benchmarks.errors import UsageError, nearest
-from benchmarks.settings import OneLineParser
+from benchmarks.one_line_parser import OneLineParser
 from benchmarks.written import write_json
 from bilora import SharpnessTrainer, method_names
 from bilora.compiled import repeated_layers

@@ -25,7 +25,7 @@ from bilora.flat import FlatAdamW
 from bilora.fused import fuse_adapters
 from bilora.methods import Method, create_method
 from bilora.optimizer import build_optimizer
-from bilora.trainer_graphs import GraphedStep, refuse_graphs
+from bilora.trainer_graphs import GraphedStep, is_spread, refuse_graphs
 from bilora.trainer_ranks import refuse_launch, refuse_wrapped
 from bilora.trainer_window import TrainerWindow
 
@@ -105,7 +105,8 @@ class SharpnessMixin(Trainer if TYPE_CHECKING else object):  # type: ignore[misc
     def _compiling_pays(self) -> bool:
         """Whether to compile unasked: nothing the arguments ask for would get in the way, and it is known to pay."""
         recomputing = any(getattr(self.args, f"{kind}_checkpointing", False) for kind in ("gradient", "activation"))
-        otherwise = recomputing or self.args.torch_compile or self.args.n_gpu > 1 or self.args.fsdp
+        spread = self.args.n_gpu > 1 or self.args.fsdp or is_spread(self.model)
+        otherwise = recomputing or self.args.torch_compile or spread
         return not otherwise and compiling_pays(self.model)
 
     def create_optimizer(self, model: Any = None) -> Optimizer:

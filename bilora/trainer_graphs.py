@@ -64,7 +64,7 @@ def refuse_graphs(trainer: SharpnessMixin) -> None:
         reason = f"passes of method {trainer.method.name!r} change from step to step and cannot be replayed"
     elif args.device.type != "cuda":
         reason = f"they need a CUDA device, and this Trainer runs on {args.device.type}"
-    elif args.n_gpu > 1 or args.world_size > 1 or args.deepspeed or args.fsdp or _is_spread(trainer.model):
+    elif args.n_gpu > 1 or args.world_size > 1 or args.deepspeed or args.fsdp or is_spread(trainer.model):
         reason = "they run on one GPU alone, without DeepSpeed and FSDP"
     elif trainer.accelerator.scaler is not None:
         reason = "a gradient scaler decides from step to step; train with bf16 instead of fp16"
@@ -74,5 +74,6 @@ def refuse_graphs(trainer: SharpnessMixin) -> None:
         raise ValueError(f"cuda_graphs: {reason}, or leave cuda_graphs off")
 
 
-def _is_spread(model: nn.Module | None) -> bool:
+def is_spread(model: nn.Module | None) -> bool:
+    """Whether the parameters of a model lie on several devices."""
     return model is not None and len({parameter.device for parameter in model.parameters()}) > 1

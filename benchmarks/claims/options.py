@@ -14,7 +14,8 @@ from benchmarks.claims.scope import Scope
 from benchmarks.curvature.options import read_device, read_flags
 from benchmarks.errors import UsageError
 from benchmarks.models import locate_model, shipped_models
-from benchmarks.settings import CompareSettings, OneLineParser
+from benchmarks.one_line_parser import OneLineParser
+from benchmarks.settings import CompareSettings
 from benchmarks.tasks import TASKS, create_task
 from benchmarks.tasks.data_task import DataTask
 

@@ -39,7 +39,7 @@ from benchmarks.curvature.products import (
 from benchmarks.curvature.records import RecordFile
 from benchmarks.curvature.shapes import LlamaShape, random_llama, token_batches
 from benchmarks.errors import UsageError
-from benchmarks.settings import OneLineParser
+from benchmarks.one_line_parser import OneLineParser
 
 CASES = ("products", "ends", "ends-float32", "checkpointed", "checkpointed-ends", "accuracy")
 ROUTES = ("reverse", "forward", COMPILED, COMPILED_FLOAT32, GAUSS_NEWTON, GAUSS_NEWTON_COMPILED)

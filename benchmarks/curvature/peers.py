@@ -38,7 +38,7 @@ from benchmarks.curvature.peer_routes import (
 )
 from benchmarks.curvature.records import CurvatureRecord, Peak, RecordFile, median_seconds
 from benchmarks.errors import UsageError, nearest
-from benchmarks.settings import OneLineParser
+from benchmarks.one_line_parser import OneLineParser
 
 Score = Callable[[Answer], float]
 Reduce = Callable[[Sequence[float]], float]

@@ -18,7 +18,7 @@ from matplotlib.ticker import NullFormatter
 from benchmarks.curvature.records import CurvatureRecord
 from benchmarks.curvature.scaling import slope
 from benchmarks.errors import UsageError
-from benchmarks.settings import OneLineParser
+from benchmarks.one_line_parser import OneLineParser
 
 _COLOURS = {"gradient": "#737b85", "product": "#0f7ac0", "gauss-newton": "#d55e00"}
 

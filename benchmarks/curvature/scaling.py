@@ -20,7 +20,7 @@ from benchmarks.curvature.products import GAUSS_NEWTON, measure_gradient, measur
 from benchmarks.curvature.records import CurvatureRecord, RecordFile
 from benchmarks.curvature.shapes import DTYPES, LlamaShape, random_llama, token_batches
 from benchmarks.errors import UsageError
-from benchmarks.settings import OneLineParser
+from benchmarks.one_line_parser import OneLineParser
 
 VOCABULARY = 8192
 SHAPES = {

@@ -5,10 +5,12 @@ from typing import Any
 
 import pytest
 import torch
+from torch import nn
 from transformers import TrainingArguments
 
 from bilora import SharpnessTrainer
 from bilora.flat import FlatAdamW
+from bilora.trainer_graphs import is_spread
 from tests.tiny import as_batch, examples, lora_config, moved_off_zero, tiny_llama
 
 needs_cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="CUDA graphs need a CUDA device")
@@ -87,3 +89,9 @@ def test_a_resumed_run_goes_on(tmp_path: Path) -> None:
         for name, parameter in resumed.model.named_parameters():
             if parameter.requires_grad:
                 torch.testing.assert_close(parameter, wanted[name], rtol=1e-3, atol=1e-5)
+
+
+def test_a_model_is_spread_when_its_parameters_lie_on_several_devices() -> None:
+    assert is_spread(nn.Sequential(nn.Linear(1, 1), nn.Linear(1, 1, device="meta")))
+    assert not is_spread(nn.Linear(1, 1))
+    assert not is_spread(None)

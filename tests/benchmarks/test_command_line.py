@@ -1,12 +1,14 @@
 from __future__ import annotations
 
+import re
 from dataclasses import fields
 from pathlib import Path
 
 import pytest
 
+from benchmarks.command_line import read_given
 from benchmarks.errors import UsageError
-from benchmarks.settings import CompareSettings, read_given, to_yaml
+from benchmarks.settings import CompareSettings, to_yaml
 
 
 def read_settings(arguments: list[str]) -> tuple[CompareSettings, bool]:
@@ -83,3 +85,16 @@ def test_bad_files(tmp_path: Path, content: str, message: str) -> None:
 def test_an_empty_file_changes_nothing(tmp_path: Path) -> None:
     (tmp_path / "c.yaml").write_text("")
     assert read_settings(["--config", str(tmp_path / "c.yaml")])[0] == CompareSettings()
+
+
+def test_help_has_every_flag_once_in_groups_that_begin_with_the_comparison(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        read_given(["--help"])
+    shown = capsys.readouterr().out
+    titles = ["\ncomparison and training:\n", "\nthe model:\n", "\nmeasuring and scoring:\n", "\npictures:\n"]
+    places = [shown.index(title) for title in titles]
+    assert places == sorted(places)
+    described = shown[places[0] :]
+    for entry in fields(CompareSettings):
+        flag = "--" + entry.name.replace("_", "-")
+        assert len(re.findall(rf"^  {flag}[ \n]", described, flags=re.MULTILINE)) == 1
