@@ -6,7 +6,6 @@ a plain LoRA change s B A of every layer is refused by name: DoRA, other adapter
 
 from __future__ import annotations
 
-import math
 from pathlib import Path
 
 from safetensors.torch import load_file
@@ -14,6 +13,8 @@ from safetensors.torch import load_file
 from analysis.adapter_folder import CONFIG, WEIGHTS, check_adapter_folder
 from analysis.errors import SettingsError
 from analysis.low_rank import Factors
+
+_LARGEST_ALPHA = 1e9
 
 
 def read_adapter(folder: Path) -> dict[str, Factors]:
@@ -34,7 +35,8 @@ def read_adapter(folder: Path) -> dict[str, Factors]:
         kind = refused[0] if refused else config["peft_type"]
         raise SettingsError(f"{folder} is not a plain LoRA adapter ({kind}); its change is not s B A with one alpha")
     alpha = config.get("lora_alpha")
-    if isinstance(alpha, bool) or not isinstance(alpha, int | float) or not math.isfinite(alpha):
+    # JSON's whole numbers have no end, a float's have.
+    if isinstance(alpha, bool) or not isinstance(alpha, int | float) or not abs(alpha) < _LARGEST_ALPHA:
         raise SettingsError(f"{folder / CONFIG} has lora_alpha {repr(alpha)[:40]}; expected a number")
     tensors = load_file(folder / WEIGHTS)
     factors = {}

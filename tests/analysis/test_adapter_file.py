@@ -32,3 +32,13 @@ def test_what_is_no_plain_adapter_is_refused(tiny_lora, tmp_path) -> None:
         path.write_text(json.dumps({**config, **change}))
         with pytest.raises(SettingsError, match=rf"not a plain LoRA adapter \({named}\)"):
             read_adapter(tmp_path)
+
+
+@pytest.mark.parametrize("alpha", ["1" + "0" * 400, "NaN", "Infinity", "true", '"4"', "null"])
+def test_an_alpha_that_is_no_number_is_refused(alpha: str, tiny_lora, tmp_path) -> None:
+    tiny_lora().save_pretrained(tmp_path)
+    path = tmp_path / "adapter_config.json"
+    config = json.loads(path.read_text()) | {"lora_alpha": "ALPHA"}
+    path.write_text(json.dumps(config).replace('"ALPHA"', alpha))
+    with pytest.raises(SettingsError, match="lora_alpha"):
+        read_adapter(tmp_path)
