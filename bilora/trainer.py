@@ -141,6 +141,7 @@ class SharpnessMixin(Trainer if TYPE_CHECKING else object):  # type: ignore[misc
 
     def training_step(self, model: nn.Module, inputs: dict[str, Any], num_items_in_batch: Any = None) -> Tensor:
         """Run one micro-batch; on the last one of the effective batch let the method refine the gradients."""
+        refuse_wrapped(self.method, model)
         if self.method.scope == "micro-batch":
             count = max(len(self._upcoming), 1)
             with self.method.gradients_added():
@@ -148,7 +149,6 @@ class SharpnessMixin(Trainer if TYPE_CHECKING else object):  # type: ignore[misc
                 return self._pass(window, inputs, first=True, last=True)
         first = self._window is None
         if self._window is None:
-            refuse_wrapped(self.method, model)
             # Who calls this without the Trainer's loop has announced no batches: they come one by one.
             known = self._upcoming if any(inputs is batch for batch in self._upcoming[:1]) else []
             self._window = TrainerWindow(self, model, known, num_items_in_batch)

@@ -107,6 +107,12 @@ class TrainerWindow(Window):
         counts = [float(sum(int(k.sum()) for k in kept)), float(sum(len(k) for k in kept))]
         counts += [_scored(batches, shifted=shifted) for batches in (chosen, self._batches)]
         if not self.alone and world_size() > 1:
+            if self._items is None:
+                raise MethodError(
+                    f"method {self._trainer.method.name!r} leaves other numbers of examples out on every rank, and "
+                    "this model's loss does not weigh by them (it takes no num_items_in_batch); train on one rank, or "
+                    "with gamma=1"
+                )
             device = self._trainer.accelerator.device
             counts = sum_over_ranks(torch.tensor(counts, dtype=torch.float64, device=device)).tolist()
             chosen = [

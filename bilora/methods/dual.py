@@ -116,7 +116,7 @@ class DualLora(BiLora):
             FileNotFoundError: If the folder holds no adapter.
             MethodError: If the adapter is not of the joint rank.
         """
-        if not self._keeps:
+        if not self._keeps or self.weights.sharded:
             super().load_adapter(folder)
             return
         state = read_factors(folder)
