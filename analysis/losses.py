@@ -81,7 +81,8 @@ def _on_device(model: nn.Module, batch: Mapping[str, Tensor]) -> tuple[dict[str,
 
 def _scored(logits: Tensor, labels: Tensor) -> ScoredLogits:
     """Return the rows of logits (b, t, V) whose label (b, t) is not ignored."""
-    flat = labels.flatten()
+    # The head of a model that is spread over devices may lie on another one than its first layer.
+    flat = labels.flatten().to(logits.device)
     rows = (flat != IGNORED_LABEL).nonzero().squeeze(1)
     values = logits.flatten(0, 1).index_select(0, rows)
     return ScoredLogits(values.to(working_dtype(values.dtype)), flat[rows], rows // labels.shape[1])

@@ -43,6 +43,12 @@ def conventions(settings: CompareSettings, folders: Mapping[str, Path]) -> dict[
         "alone), timed in turn during the same training, over the baseline's. Milliseconds are the median over all "
         "steps, without evaluations, and carry whatever else the machine was doing.",
     }
+    if settings.measure and settings.dtype != "float32":
+        sentences["Precision"] = (
+            f"Frozen weights are {'as stored' if settings.dtype == 'auto' else settings.dtype} in training and "
+            "scoring, and the same numbers in float32 where sharpness is measured: its moves are smaller than 16 bits "
+            "can hold."
+        )
     if (prompts := prompt_sentence(settings, folders)) is not None:
         sentences["Prompts"] = prompts
     likelihood = [task.name for task in _tasks(settings) if task.by_likelihood]

@@ -53,25 +53,35 @@ def _revision() -> str | None:
 
 
 def synchronize(device: torch.device) -> None:
-    """Wait for a CUDA device, so that a clock read afterwards has seen its work; the CPU has nothing to wait for."""
+    """Wait for a CUDA device, and others that a model is spread over, so that a clock read next has seen their work."""
     if device.type == "cuda":
-        torch.cuda.synchronize(device)
+        for used in devices_in_use(device):
+            torch.cuda.synchronize(used)
+
+
+def devices_in_use(device: torch.device) -> list[torch.device]:
+    """Return a CUDA device, and after it every other one that holds memory of this process."""
+    others = (torch.device("cuda", index) for index in range(torch.cuda.device_count()))
+    own = torch.device("cuda", torch.cuda.current_device() if device.index is None else device.index)
+    return [own, *(other for other in others if other != own and torch.cuda.memory_reserved(other))]
 
 
 class PeakMemory:
     """Peak memory since construction.
 
-    On CUDA it is the allocator's, on the CPU the resident memory of the process; in both cases above what was held at
-    construction, after freed memory has been handed back: libraries, and what earlier runs in the same process left
-    behind, do not count.
+    On CUDA it is the allocator's, summed over the devices in use, on the CPU the resident memory of the process; in
+    both cases above what was held at construction, after freed memory has been handed back: libraries, and what earlier
+    runs in the same process left behind, do not count.
     """
 
     def __init__(self, device: torch.device) -> None:
         self._device = device
         gc.collect()
         if device.type == "cuda":
-            torch.cuda.reset_peak_memory_stats(device)
-            self._start = torch.cuda.memory_allocated(device)
+            used = devices_in_use(device)
+            for one in used:
+                torch.cuda.reset_peak_memory_stats(one)
+            self._start = sum(torch.cuda.memory_allocated(one) for one in used)
             return
         # glibc keeps freed memory for itself until asked; other systems do not have the call.
         with suppress(OSError, AttributeError):
@@ -84,7 +94,7 @@ class PeakMemory:
     def read(self) -> int:
         """Return the peak in bytes."""
         if self._device.type == "cuda":
-            return torch.cuda.max_memory_allocated(self._device) - self._start
+            return sum(torch.cuda.max_memory_allocated(used) for used in devices_in_use(self._device)) - self._start
         return max(0, _resident_peak() - self._start)
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from tokenizers import Tokenizer
 from transformers import AutoModelForSequenceClassification
 
 from benchmarks.choices import MethodChoice
@@ -19,7 +20,15 @@ from benchmarks.settings import CompareSettings
 from benchmarks.tasks import Task
 from bilora.methods import METHODS
 
-_OF_LANGUAGE_MODELS = ("dtype", "attention", "gradient_checkpointing", "packing", "max_length", "chat_template")
+_OF_LANGUAGE_MODELS = (
+    "dtype",
+    "attention",
+    "gradient_checkpointing",
+    "device_map",
+    "packing",
+    "max_length",
+    "chat_template",
+)
 
 
 def check_fit(
@@ -41,10 +50,16 @@ def check_fit(
     """
     _check_media(settings, pairs, folders)
     _check_settings(settings, choices)
+    configs = {
+        model: read_config(folder, trust_remote_code=settings.trust_remote_code)
+        for model, folder in folders.items()
+        if medium_of(folder) == "text"
+    }
+    for model, config in configs.items():
+        _check_tokenizer(folders[model], config)
     for task, model in pairs:
-        if medium_of(folders[model]) == "text":
-            config = read_config(folders[model], trust_remote_code=settings.trust_remote_code)
-            _check_kind(settings, task, model, config)
+        if model in configs:
+            _check_kind(settings, task, model, configs[model])
     if settings.target_modules != ("all-linear",):
         for folder in folders.values():
             _check_targets(settings, folder)
@@ -95,6 +110,23 @@ def _check_settings(settings: CompareSettings, choices: Sequence[MethodChoice]) 
         )
     if settings.packing and settings.cuda_graphs:
         raise UsageError("--packing: where examples end changes from step to step, which CUDA graphs cannot follow")
+
+
+def _check_tokenizer(folder: Path, config: Any) -> None:
+    """Refuse a tokenizer with tokens that the model has no embedding for: it belongs to another model."""
+    file, known = folder / "tokenizer.json", getattr(config.get_text_config(), "vocab_size", None)
+    if known is None or not file.is_file():
+        return
+    try:
+        vocabulary = Tokenizer.from_file(str(file)).get_vocab(with_added_tokens=True)
+    except Exception as error:  # of the Rust library, which has no class of its own for it
+        raise UsageError(f"--model: {file} cannot be read: {' '.join(str(error).split())[:200]}") from None
+    token, last = max(vocabulary.items(), key=lambda entry: entry[1], default=("", -1))
+    if last >= known:
+        raise UsageError(
+            f"--model: {folder} holds a tokenizer of another model: its token {token!r} has the number {last}, and "
+            f"config.json says that there are {known}"
+        )
 
 
 def _check_kind(settings: CompareSettings, task: Task, model: str, config: Any) -> None:

@@ -1,7 +1,7 @@
 """Opens a model from its folder, of whatever kind, with what reads its inputs.
 
-Weights go straight to the run's device: methods keep the factors of all layers on one. Adapters and their optimizer are
-float32 whatever the type of the frozen weights.
+Weights go straight to the run's device, or with a device map to all GPUs of the machine, layers in order. Adapters and
+their optimizer are float32 whatever the type of the frozen weights, and lie where their layers do.
 """
 
 from __future__ import annotations
@@ -38,6 +38,7 @@ class LoadOptions:
     attention: str | None = None
     gradient_checkpointing: bool = False
     trust_remote_code: bool = False
+    device_map: str | None = None
     chat_template: str = "auto"
     max_length: int | None = None
     evaluation_batch_size: int | None = None
@@ -53,6 +54,7 @@ def load_options(spec: RunSpec, *, labels: int) -> LoadOptions:
         attention=spec.attention,
         gradient_checkpointing=spec.gradient_checkpointing,
         trust_remote_code=spec.trust_remote_code,
+        device_map=spec.device_map,
         chat_template=spec.chat_template,
         max_length=spec.max_length,
         evaluation_batch_size=spec.evaluation_batch_size,
@@ -146,12 +148,30 @@ def _load(folder: Path, config: Any, device: torch.device, options: LoadOptions,
         torch.manual_seed(options.seed)
     else:
         model_class = language_kind(config).model_class
+    if options.quantize is None and device.type == "cpu":
+        return model_class.from_pretrained(folder, **given).to(device)
+    given["device_map"] = options.device_map or {"": device}
     if options.quantize is None:
-        if device.type == "cpu":
-            return model_class.from_pretrained(folder, **given).to(device)
-        return model_class.from_pretrained(folder, device_map={"": device}, **given)
-    compute = torch.float32 if dtype == "auto" else dtype
-    return load_nf4(folder, compute_dtype=compute, model_class=model_class, device_map={"": device}, **given)
+        model = model_class.from_pretrained(folder, **given)
+    else:
+        compute = torch.float32 if dtype == "auto" else dtype
+        model = load_nf4(folder, compute_dtype=compute, model_class=model_class, **given)
+    _check_on_devices(getattr(model, "hf_device_map", {}))
+    return model
+
+
+def _check_on_devices(places: dict[str, Any]) -> None:
+    """Refuse a map that leaves layers in host memory or on a disk, from where a training step cannot use them.
+
+    Raises:
+        UsageError: With the first of them, and what to do.
+    """
+    outside = [(name or "the model", place) for name, place in places.items() if str(place) in ("cpu", "disk")]
+    if outside:
+        raise UsageError(
+            f"--device-map: the GPUs have no room for {len(outside)} parts of the model (the first, {outside[0][0]}, "
+            f"would lie on {outside[0][1]}); take --dtype bfloat16, --quantize nf4 or more GPUs"
+        )
 
 
 def _checkpoint(model: Any) -> None:

@@ -8,6 +8,7 @@ from benchmarks import parsing
 from benchmarks.parsing import setting
 
 DTYPES = ("auto", "float32", "bfloat16", "float16")
+DEVICE_MAPS = ("auto",)
 ATTENTION = ("sdpa", "eager", "flash_attention_2")
 
 
@@ -45,6 +46,12 @@ class ModelSettings:
     )
     trust_remote_code: bool = setting(
         False, parsing.switch, "run Python code of the model's own repository", metavar="true|false"
+    )
+    device_map: str | None = setting(
+        None,
+        parsing.optional(parsing.choice(*DEVICE_MAPS)),
+        "auto: the layers of one model spread over the GPUs of this machine, which take turns; none: one GPU",
+        metavar="auto|none",
     )
     target_modules: tuple[str, ...] = setting(
         ("all-linear",),

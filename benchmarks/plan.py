@@ -41,6 +41,7 @@ def plan_runs(settings: CompareSettings) -> tuple[list[RunSpec], dict[str, Path]
             "name one of them"
         )
     _check_graphs(settings, choices)
+    _check_device_map(settings)
     _check_dynamics(settings, choices)
     tasks = [create_task(name, data=settings.data) for name in settings.tasks]
     _check_task_names(settings, tasks)
@@ -145,6 +146,7 @@ def _spec(
         dynamics=settings.dynamics,
         dtype=settings.dtype,
         attention=settings.attention,
+        device_map=settings.device_map,
         gradient_checkpointing=settings.gradient_checkpointing,
         trust_remote_code=settings.trust_remote_code,
         target_modules=",".join(settings.target_modules),
@@ -168,6 +170,15 @@ def _check_graphs(settings: CompareSettings, choices: Sequence[MethodChoice]) ->
     if _device(settings) != "cuda":
         raise UsageError("--cuda-graphs: found true, and the runs are on the cpu; they need --device cuda")
     check_replayable(choices)
+
+
+def _check_device_map(settings: CompareSettings) -> None:
+    if settings.device_map is None:
+        return
+    if _device(settings) != "cuda":
+        raise UsageError("--device-map: spreads a model over GPUs, and the runs are on the cpu; leave it off")
+    if settings.cuda_graphs:
+        raise UsageError("--device-map: passes over several GPUs cannot be recorded; leave --cuda-graphs off")
 
 
 def check_replayable(choices: Sequence[MethodChoice]) -> None:

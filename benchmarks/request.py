@@ -119,11 +119,18 @@ def read_request(arguments: Sequence[str]) -> Request:
     """
     given = read_given(arguments)
     if given.preset is None:
-        comparison = Comparison(settings=CompareSettings(**given.values))
+        comparison = Comparison(settings=_with_baseline(CompareSettings(**given.values), given.values))
         return Request(comparisons=(comparison,), preset=None, given=given)
     preset = find_preset(given.preset)
     comparisons = tuple(_comparison(preset, part, given.values) for part in preset.parts)
     return Request(comparisons=comparisons, preset=preset, given=given)
+
+
+def _with_baseline(settings: CompareSettings, given: Mapping[str, Any]) -> CompareSettings:
+    """Return the settings with the first method as baseline, if methods were chosen without the usual one."""
+    if "methods" in given and "baseline" not in given and settings.baseline not in settings.methods:
+        return replace(settings, baseline=settings.methods[0])
+    return settings
 
 
 def _comparison(preset: Preset, part: Part, given: Mapping[str, Any]) -> Comparison:
@@ -135,8 +142,7 @@ def _comparison(preset: Preset, part: Part, given: Mapping[str, Any]) -> Compari
     chosen = given.get("options", {})
     merged = {name: {**below.get(name, {}), **chosen.get(name, {})} for name in (*below, *chosen)}
     settings = replace(settings, options=merged)
-    if "methods" in given and "baseline" not in given and settings.baseline not in settings.methods:
-        settings = replace(settings, baseline=settings.methods[0])
+    settings = _with_baseline(settings, given)
     unknown = [task for task in settings.tasks if task not in TRAINING_DATA]
     if unknown and any(case.epochs for case in part.cases) and settings.steps is None:
         raise UsageError(

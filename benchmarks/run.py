@@ -30,6 +30,7 @@ from benchmarks.spec import RunSpec
 from benchmarks.store import SCHEMA, now, write_json
 from benchmarks.tasks import Task, create_task
 from benchmarks.training import EVALUATION_BATCH, TrainedRun, train
+from benchmarks.widening import widen
 from bilora.trainer import METHOD_STATE
 
 # Examples at a time while measuring curvature: the graph of a gradient is kept, so this bounds the memory.
@@ -215,6 +216,7 @@ def _measure(
     assert spec.measurement is not None
     count = min(int(spec.measurement["examples"]), len(train_rows))
     settings = FlatnessSettings(**spec.measurement["flatness"])
+    widen(trained.model)
     available, missing = _spaces(trained.model, settings.spaces)
     settings = replace(settings, spaces=available)
     size = min(MEASUREMENT_BATCH, spec.evaluation_batch_size or MEASUREMENT_BATCH)

@@ -45,7 +45,12 @@ class CompareSettings(ModelSettings):
         1, parsing.integer(minimum=1), "paired seeds 0..N-1: same data order and adapter start per seed"
     )
     out: Path = setting(Path("comparison"), parsing.path, "output folder: runs, results.csv, report", metavar="FOLDER")
-    baseline: str = setting("lora", parsing.text, "method that the others are compared with", metavar="METHOD")
+    baseline: str = setting(
+        "lora",
+        parsing.text,
+        "method that the others are compared with; the first of --methods where that is not among them",
+        metavar="METHOD",
+    )
     options: dict[str, dict[str, Any]] = setting(
         {}, parsing.method_options, "options of methods, e.g. bilora.rho=0.1,lora-sam.rho=0.02", metavar="M.O=V"
     )

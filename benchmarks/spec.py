@@ -26,6 +26,7 @@ _LATER_FIELDS: dict[str, Any] = {
     "attention": None,
     "gradient_checkpointing": False,
     "trust_remote_code": False,
+    "device_map": None,
     "target_modules": "all-linear",
     "chat_template": "auto",
     "max_length": None,
@@ -70,6 +71,7 @@ class RunSpec:
         attention: Implementation of attention, or None for the model's default.
         gradient_checkpointing: Whether activations are recomputed in the backward pass.
         trust_remote_code: Whether code of the model's repository was run.
+        device_map: "auto" where the model's layers are spread over the GPUs of a machine, or None.
         target_modules: Names of the adapted modules with commas between, or "all-linear".
         chat_template: "auto" or "none".
         max_length: Tokens of the longest row, or None.
@@ -110,6 +112,7 @@ class RunSpec:
     attention: str | None = None
     gradient_checkpointing: bool = False
     trust_remote_code: bool = False
+    device_map: str | None = None
     target_modules: str = "all-linear"
     chat_template: str = "auto"
     max_length: int | None = None

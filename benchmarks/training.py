@@ -87,7 +87,8 @@ class _TokenMeanTrainer(SharpnessTrainer):
         )
         if labels is not None and apart and num_items_in_batch is not None:
             logits = outputs["logits"].flatten(0, -2).float()
-            loss = cross_entropy(logits, labels.flatten(), reduction="sum") / num_items_in_batch
+            targets = labels.flatten().to(logits.device)
+            loss = cross_entropy(logits, targets, reduction="sum") / num_items_in_batch
         return (loss, outputs) if return_outputs else loss
 
 
@@ -271,7 +272,7 @@ def _plain_gradient_seconds(
 
 
 def _arguments(spec: RunSpec, folder: Path) -> Any:
-    return TrainingArguments(
+    arguments = TrainingArguments(
         output_dir=str(folder),
         max_steps=spec.steps,
         per_device_train_batch_size=spec.micro_batch_size,
@@ -293,3 +294,7 @@ def _arguments(spec: RunSpec, folder: Path) -> Any:
         remove_unused_columns=False,
         dataloader_pin_memory=spec.device != "cpu",
     )
+    if arguments.n_gpu > 1:
+        # The Trainer would share every batch among all GPUs it sees, and so train on batches as many times as large.
+        arguments._n_gpu = 1
+    return arguments

@@ -20,6 +20,7 @@ BESIDE = frozenset(
         "cuda_graphs",
         "data",
         "device",
+        "device_map",
         "dynamics",
         "evaluation_batch_size",
         "evaluation_examples",

@@ -12,9 +12,11 @@ from benchmarks import parsing
 from benchmarks.claims.registry import GROUPS, check_groups
 from benchmarks.claims.scope import Scope
 from benchmarks.curvature.options import read_device, read_flags
+from benchmarks.errors import UsageError
 from benchmarks.models import locate_model, shipped_models
 from benchmarks.settings import CompareSettings, OneLineParser
 from benchmarks.tasks import TASKS, create_task
+from benchmarks.tasks.data_task import DataTask
 
 #: Everything that no flag changes.
 DEFAULTS = CompareSettings()
@@ -56,7 +58,11 @@ def read_options(arguments: Sequence[str]) -> Options:
     values = read_flags(raw, readers)
     check_groups(values["claims"])
     for name in values["tasks"]:
-        create_task(name)
+        if isinstance(create_task(name), DataTask):
+            raise UsageError(
+                f"--tasks: {name} reads data that do not ship with the project; the board takes "
+                f"{', '.join(available_tasks())} (python -m benchmarks.compare trains on others)"
+            )
     if values["model"] is not None:
         # A base that is not there would leave every question undecided, in a board that looks finished.
         locate_model(values["model"])

@@ -18,6 +18,7 @@ from benchmarks.errors import UsageError
 
 Row = Mapping[str, Any]
 ENDINGS = (".jsonl", ".json", ".parquet")
+_CONVERTED = "refs/convert/parquet"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -152,7 +153,13 @@ def _from_hub(task: str, source: Source, split: str, limit: int | None) -> list[
 
     part = split if limit is None else f"{split}[:{limit}]"
     try:
-        return list(datasets.load_dataset(source.hub, source.config, split=part))
+        try:
+            return list(datasets.load_dataset(source.hub, source.config, split=part))
+        except RuntimeError as error:
+            # datasets 4 runs no code of a repository; the hub keeps a Parquet copy of what such a script makes.
+            if "scripts are no longer supported" not in str(error):
+                raise
+            return list(datasets.load_dataset(source.hub, source.config, split=part, revision=_CONVERTED))
     except (OSError, ValueError, RuntimeError) as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         config = f" ({source.config})" if source.config else ""

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -57,6 +58,15 @@ def test_what_does_not_fit_is_said_before_anything_is_loaded(
     with pytest.raises(UsageError, match=message) as error:
         plan_runs(replace(SETTINGS, **chosen))
     assert "\n" not in str(error.value)
+
+
+def test_a_tokenizer_of_another_model_is_refused(places: dict[str, Any]) -> None:
+    config = Path(places["llama"]) / "config.json"
+    content = json.loads(config.read_text())
+    config.write_text(json.dumps({**content, "vocab_size": content["vocab_size"] - 1}))
+    message = rf"holds a tokenizer of another model: its token '.+' has the number {content['vocab_size'] - 1}, and"
+    with pytest.raises(UsageError, match=message):
+        plan_runs(replace(SETTINGS, model=places["llama"], tasks=(places["own"],)))
 
 
 @pytest.mark.parametrize(

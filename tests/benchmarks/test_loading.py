@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -30,6 +31,24 @@ def test_attention_is_the_one_asked_for_and_the_models_own_otherwise(tmp_path: P
     for attention, found in ((None, "sdpa"), ("eager", "eager"), ("sdpa", "sdpa")):
         model, _ = load_model(folder, device=CPU, options=LoadOptions(attention=attention))
         assert model.config._attn_implementation == found
+
+
+def test_a_map_that_leaves_layers_outside_the_gpus_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder, asked = save_tiny_model(tmp_path), []
+
+    class Offloading:
+        @staticmethod
+        def from_pretrained(folder: Path, *, device_map: Any, **options: Any) -> Any:
+            asked.append(device_map)
+            return SimpleNamespace(hf_device_map={"model.layers.0": 0, "model.layers.1": "cpu", "lm_head": "disk"})
+
+    monkeypatch.setattr("benchmarks.loading.language_kind", lambda config: SimpleNamespace(model_class=Offloading))
+    message = (
+        "--device-map: the GPUs have no room for 2 parts of the model .the first, model.layers.1, would lie on cpu"
+    )
+    with pytest.raises(UsageError, match=message):
+        load_model(folder, device=torch.device("cuda"), options=LoadOptions(device_map="auto"))
+    assert asked == ["auto"]
 
 
 def test_checkpointing_leaves_loss_and_gradient_as_they_are(tmp_path: Path) -> None:

@@ -100,6 +100,10 @@ def test_defaults_of_a_method_are_part_of_its_key() -> None:
             "--landscape: found 'robustnes', did you mean 'robustness'?; expected any of robustness, density, surface",
         ),
         ({"landscape": ("surface",), "measure": False}, "--landscape: found with --measure false"),
+        (
+            {"device_map": "auto", "device": "cpu"},
+            "--device-map: spreads a model over GPUs, and the runs are on the cpu",
+        ),
         ({"cuda_graphs": True, "device": "cpu"}, "--cuda-graphs: found true, and the runs are on the cpu"),
     ],
 )
@@ -108,6 +112,16 @@ def test_what_cannot_be_run_is_said_before_anything_runs(changes: dict[str, Any]
         plan_runs(replace(SETTINGS, **changes))
     assert message in str(error.value)
     assert "\n" not in str(error.value)
+
+
+def test_a_model_over_several_gpus_is_not_recorded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    one_gpu = replace(SETTINGS, methods=("lora",), device="cuda")
+    (spec,) = plan_runs(replace(one_gpu, device_map="auto"))[0]
+    assert spec.device_map == "auto"
+    assert spec.key != plan_runs(one_gpu)[0][0].key
+    with pytest.raises(UsageError, match="--device-map: passes over several GPUs cannot be recorded"):
+        plan_runs(replace(one_gpu, device_map="auto", cuda_graphs=True))
 
 
 def test_methods_whose_passes_change_have_no_cuda_graphs(monkeypatch: pytest.MonkeyPatch) -> None:

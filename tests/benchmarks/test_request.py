@@ -51,6 +51,14 @@ def test_fewer_methods_drop_the_options_of_the_others_and_move_the_baseline() ->
     assert settings.baseline == "bilora"
 
 
+def test_methods_without_the_usual_baseline_are_compared_with_the_first() -> None:
+    (comparison,) = read_request(["--methods", "bilora,rop"]).comparisons
+    assert comparison.settings.baseline == "bilora"
+    (comparison,) = read_request(["--methods", "bilora,rop", "--baseline", "lora"]).comparisons
+    with pytest.raises(UsageError, match="--baseline: 'lora' is not among --methods bilora,rop"):
+        comparison.check_names()
+
+
 def test_parts_lie_in_folders_of_their_own(tmp_path: Path) -> None:
     request = read_request(["--preset", "tableA4-t5-radius", "--out", str(tmp_path)])
     assert [c.settings.out for c in request.comparisons] == [

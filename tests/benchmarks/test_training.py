@@ -1,13 +1,15 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
 
-from benchmarks import language
+from benchmarks import language, training
 from benchmarks.loading import load_options, open_model
 from benchmarks.spec import RunSpec
 from benchmarks.tasks import create_task
@@ -70,3 +72,14 @@ def test_packed_rows_are_what_a_step_is_made_of(tmp_path: Path, monkeypatch: pyt
     batch = seen[0]
     assert batch["input_ids"].shape == (2, 160)
     assert (batch["position_ids"] == 0).sum() > 2
+
+
+def test_a_batch_is_not_made_larger_by_gpus_that_are_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class OnTwoGPUs(SimpleNamespace):
+        @property
+        def n_gpu(self) -> int:
+            return int(self._n_gpu)
+
+    monkeypatch.setattr(training, "TrainingArguments", partial(OnTwoGPUs, _n_gpu=2))
+    found = training._arguments(replace(RUN, micro_batch_size=2), tmp_path)
+    assert (found.n_gpu, found.per_device_train_batch_size * found.gradient_accumulation_steps) == (1, 4)

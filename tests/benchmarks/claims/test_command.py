@@ -103,6 +103,7 @@ def test_listing_runs_nothing(arguments: list[str], tmp_path: Path, capsys: pyte
     [
         (["--claims", "flatnes"], "--claims: unknown claim 'flatnes', did you mean 'flatness'?"),
         (["--tasks", "pocket-mat"], "--tasks: unknown task 'pocket-mat'"),
+        (["--tasks", "glue-cola"], "--tasks: glue-cola reads data that do not ship with the project; the board takes"),
         (["--seeds", "0"], "--seeds: found '0'"),
         (["--workers", "two"], "--workers: found 'two'"),
         (["--model", "pocket-lama"], "--model: 'pocket-lama' is neither a folder nor a shipped model"),

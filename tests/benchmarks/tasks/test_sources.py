@@ -86,3 +86,20 @@ def test_half_of_a_surrogate_pair_is_refused_with_its_row_and_a_whole_pair_is_re
     assert read_split("metamathqa", FLAT, "train", written("\U0001f600"))[1]["query"] == "\U0001f600"
     with pytest.raises(UsageError, match=r"--data: row 2 of .*train.* has half of a surrogate pair \('\\ud83d'\)"):
         read_split("metamathqa", FLAT, "train", written("\ud83d"))
+
+
+def test_a_set_that_is_made_by_a_script_is_read_from_the_hubs_own_copy(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+
+    def load(name: str, config: str | None, *, split: str, revision: str | None = None) -> list[dict[str, str]]:
+        asked.append((name, config, split, revision))
+        if revision is None:
+            raise RuntimeError("Dataset scripts are no longer supported, but found flat.py")
+        return [{"query": "2 + 2", "response": "4"}]
+
+    monkeypatch.setattr("datasets.load_dataset", load)
+    assert read_split("metamathqa", FLAT, "train", None) == [{"query": "2 + 2", "response": "4"}]
+    assert asked == [
+        ("owner/flat", None, "train[:3]", None),
+        ("owner/flat", None, "train[:3]", "refs/convert/parquet"),
+    ]
