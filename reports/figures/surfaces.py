@@ -75,7 +75,10 @@ def _collect(store: Store, task: str, space: str) -> dict[str, tuple[int, Plane]
         planes = {
             run.seed: measured.plane
             for run in store.runs_of(task, method)
-            if (measured := run.space(space)) is not None and measured.plane is not None
+            if (measured := run.space(space)) is not None
+            and measured.plane is not None
+            # Without a loss at the centre there is no rise over it.
+            and np.isfinite(_rise(measured.plane)).any()
         }
         if planes:
             having[method] = planes

@@ -125,6 +125,27 @@ def test_no_seed_with_all_methods_means_no_surfaces(make_store: MakeStore) -> No
     assert not [drawing for drawing in drawn if drawing.name.startswith("surfaces")]
 
 
+def test_a_plane_with_gaps_is_drawn_and_one_without_a_centre_is_not(make_store: MakeStore) -> None:
+    folder = add_landscapes(make_store(count=20))
+
+    def spoil(key: str, row: int, column: int) -> Drawing | None:
+        path = folder / "runs" / key / "measurement.json"
+        content = json.loads(path.read_text())
+        for record in content["spaces"].values():
+            record["plane"]["losses"][row][column] = None
+        path.write_text(json.dumps(content))
+        again = load_store(folder)
+        drawn = draw_task(again, TASK, build_comparison(again, TASK), build_sharpness(again, TASK))
+        return next((drawing for drawing in drawn if drawing.name.startswith("surfaces")), None)
+
+    corner = spoil(f"lora-{TASK}-s0", 0, 0)
+    assert corner is not None
+    assert [axes.get_title(loc="left") for axes in corner.figure.axes[:3]] == ["LoRA", "LoRA-SAM", "Bi-LoRA"]
+    centre = spoil(f"lora-{TASK}-s0", 2, 1)
+    assert centre is not None
+    assert [axes.get_title(loc="left") for axes in centre.figure.axes[:2]] == ["LoRA-SAM", "Bi-LoRA"]
+
+
 def test_a_malformed_plane_costs_the_measurement_and_is_named(make_store: MakeStore) -> None:
     folder = add_landscapes(make_store(count=20))
     path = folder / "runs" / f"lora-{TASK}-s0" / "measurement.json"
