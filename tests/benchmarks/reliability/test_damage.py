@@ -45,3 +45,10 @@ def test_a_name_becomes_a_folder_a_link_a_large_file_or_nothing(tmp_path: Path) 
         else:
             path.unlink(missing_ok=True)
     assert kinds == {"link", "folder", "nothing", "small", "large"}
+
+
+def test_a_link_is_no_small_file(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("x")
+    (tmp_path / "link").symlink_to(tmp_path / "file")
+    assert is_small_file(tmp_path / "file")
+    assert not is_small_file(tmp_path / "link")
