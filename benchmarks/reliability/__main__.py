@@ -32,7 +32,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; returns 0 if all went as promised, 1 if not, 2 for bad input."""
     arguments = sys.argv[1:] if arguments is None else list(arguments)
     options = _parser().parse_args(arguments)
-    command = shlex.join(["python", "-m", "benchmarks.reliability", *arguments])
+    # Where the record lies on this machine is no part of what was tried.
+    place = arguments.index("--record") if "--record" in arguments else len(arguments)
+    tried = [*arguments[:place], *arguments[place + 2 :]]
+    command = shlex.join(["python", "-m", "benchmarks.reliability", *tried])
     with tempfile.TemporaryDirectory(prefix="reliability-") as name:
         section, good = _TRIALS[options.trial](options, Path(name))
     write_section(options.record, options.trial, section, command=command)

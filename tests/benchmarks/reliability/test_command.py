@@ -17,7 +17,8 @@ def test_a_section_is_written_and_the_others_stay(tmp_path: Path, capsys: pytest
     assert found["kills"] == {"kills": 30}
     assert (found["fuzz"]["answered"], found["fuzz"]["inputs"], found["fuzz"]["seed"]) == (40, 40, 3)
     assert found["fuzz"]["environment"]["python"]
-    assert found["fuzz"]["command"].startswith("python -m benchmarks.reliability --record")
+    wanted = "python -m benchmarks.reliability --seed 3 fuzz --inputs 40 --kinds published"
+    assert found["fuzz"]["command"] == wanted
 
 
 def test_bad_counts_are_refused(capsys: pytest.CaptureFixture[str]) -> None:
