@@ -257,7 +257,8 @@ def refuse_pickled_weights(checkpoint: str | Path) -> None:
     """
     folder = Path(checkpoint)
     pickled = sorted(folder.glob("pytorch_model*.bin"))
-    if pickled and not any(folder.glob("*.safetensors")):
+    # The method's own state is another file in that format.
+    if pickled and not any(folder.glob("model*.safetensors")):
         raise ValueError(
             f"{pickled[0]} holds its weights as a pickle, which can run any code when it is read; weights are read "
             "from safetensors only: load it where you trust it, and save it again with save_pretrained"
