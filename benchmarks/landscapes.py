@@ -15,7 +15,6 @@ from typing import Any
 from torch import nn
 
 from analysis import (
-    AnalysisError,
     FlatnessSettings,
     HessianOperator,
     Objective,
@@ -70,8 +69,8 @@ def measure_landscapes(
                 taken |= {"examples": examples} if score else {}
             else:
                 taken = (_density if kind == "density" else _plane)(objective, space, settings, report)
-        except AnalysisError as error:
-            taken = {"problem": str(error)}
+        except Exception as error:  # of the analysis, of the model, or of what scores: the flatness is measured already
+            taken = {"problem": " ".join(str(error).split()) or type(error).__name__}
         found.setdefault(name, {})[KINDS[kind]] = taken
     return found
 

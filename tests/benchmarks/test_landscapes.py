@@ -101,3 +101,14 @@ def test_what_cannot_be_taken_leaves_its_reason_and_does_not_cost_the_rest(
     found = measure_landscapes(objective, model, settings, kinds=("robustness", "surface"))["lora"]
     assert found["robustness"] == {"problem": "the gradient is zero in the lora space, so there is nothing to follow"}
     assert len(found["plane"]["losses"]) == 13
+
+
+def test_what_fails_while_scoring_costs_that_curve_alone(model: PeftModel, objective: Objective) -> None:
+    def score(_: torch.nn.Module) -> float:
+        raise RuntimeError("no room\nfor answers")
+
+    weights = [parameter.detach().clone() for parameter in model.parameters()]
+    found = measure_landscapes(objective, model, SETTINGS, kinds=("robustness", "surface"), score=score)
+    assert found["full"]["robustness"] == {"problem": "no room for answers"}
+    assert len(found["full"]["plane"]["losses"]) > 1
+    assert all(torch.equal(a, b) for a, b in zip(weights, model.parameters(), strict=True))
