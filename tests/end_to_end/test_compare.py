@@ -107,6 +107,7 @@ def test_one_seed_gives_identical_numbers(finished: Path, tmp_path: Path) -> Non
     pd.testing.assert_frame_equal(*tables, check_exact=True)
 
 
+@pytest.mark.slow
 def test_variants_full_fine_tuning_and_4_bits_in_one_comparison(tmp_path: Path) -> None:
     """One run of each kind that is trained, exported or measured in a way of its own."""
     save_tiny_model(tmp_path / "model")
@@ -152,6 +153,7 @@ def test_several_tasks_have_their_own_metric_and_dialogues_go_on_from_the_models
     assert all("Assistant:" in dialogue["generated"] for dialogue in dialogues)
 
 
+@pytest.mark.slow
 def test_an_encoder_decoder_is_trained_scored_measured_and_exported(tmp_path: Path) -> None:
     save_tiny_t5(tmp_path / "model")
     methods = "lora,lora-sam,bilora,full-ft,dora+bilora,lora-ga+lora,bi-qlora"

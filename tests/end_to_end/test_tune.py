@@ -23,6 +23,7 @@ def arguments(folder: Path, *more: str) -> list[str]:
     ]
 
 
+@pytest.mark.slow
 def test_trials_never_read_the_test_split_and_the_final_runs_do(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

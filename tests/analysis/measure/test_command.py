@@ -78,6 +78,7 @@ def dense_top(files: dict[str, Path]) -> float:
     return float(np.linalg.eigvalsh((dense + dense.T) / 2)[-1])
 
 
+@pytest.mark.slow
 def test_every_metric_in_every_kind_of_space(files: dict[str, Path], tmp_path: Path) -> None:
     metrics = "top,density,trace,sharpness,robustness,landscape,capture"
     code, record = run(

@@ -57,6 +57,7 @@ def test_an_exported_adapter_fits_a_plain_unet(tmp_path: Path) -> None:
         assert tiny_unet()(**batch).loss.item() != pytest.approx(own, rel=1e-3)
 
 
+@pytest.mark.slow
 def test_curvature_of_the_denoising_loss_is_that_of_finite_differences() -> None:
     layer = "mid_block.attentions.0.transformer_blocks.0.attn2.to_v"
     model = get_peft_model(tiny_unet(), LoraConfig(r=2, target_modules=[layer])).double().eval()
