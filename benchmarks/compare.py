@@ -15,7 +15,6 @@ from typing import Any
 
 import torch
 from rich.console import Console
-from rich.table import Column, Table
 
 from benchmarks import ranks
 from benchmarks.checkpoints import CheckpointPolicy
@@ -29,15 +28,15 @@ from benchmarks.harness.comparison import plan_scoring, score_runs
 from benchmarks.harness.measures import HarnessTask
 from benchmarks.plan_text import config_text, print_plan, print_presets
 from benchmarks.presets import Preset, preset_record
+from benchmarks.rank_checks import check_ranks
 from benchmarks.request import Comparison, read_request
 from benchmarks.settings import CompareSettings
 from benchmarks.spec import RunSpec
 from benchmarks.storage import StorageError, storing
 from benchmarks.store import SCHEMA, RunStore
-from benchmarks.tasks import TASKS
+from benchmarks.summary import print_summary
 from benchmarks.tuning import FOLDER, Outcome, outcome, plan_searches, plan_sentence, tuned
 from benchmarks.written import now, write_json
-from reports.metric import read_metric
 from reports.render import render
 
 EXIT_OK, EXIT_USAGE, EXIT_INTERRUPTED = 0, 2, 130
@@ -63,7 +62,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return EXIT_OK
         # All are planned before the first one starts, so that what is wrong with the last one is said now.
         planned = [(comparison, *comparison.plan()) for comparison in request.comparisons]
-        check_ranks([spec for _, specs, _ in planned for spec in specs])
+        for _, specs, folders in planned:
+            check_ranks(specs, folders)
         for comparison, _, _ in planned:
             RunStore(comparison.settings.out).check_writable()
         harness_tasks = [plan_scoring(comparison.settings) for comparison, _, _ in planned]
@@ -89,32 +89,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     finally:
         ranks.leave()
     return EXIT_RUN_FAILED if failures else EXIT_OK
-
-
-def check_ranks(specs: Sequence[RunSpec]) -> None:
-    """Refuse runs that several ranks cannot share.
-
-    Raises:
-        UsageError: Naming the flag to change.
-    """
-    count = ranks.world_size()
-    for spec in specs if count > 1 else ():
-        passes = spec.batch_size // spec.micro_batch_size
-        if passes % count:
-            raise UsageError(
-                f"--micro-batch-size: a step of {spec.task} has {passes} micro-batches of {spec.micro_batch_size}, "
-                f"which {count} ranks cannot share equally; choose one that divides {spec.batch_size} / {count}"
-            )
-        if spec.cuda_graphs:
-            raise UsageError("--cuda-graphs: graphs are recorded on one GPU alone; leave it off under torchrun")
-        if spec.device_map is not None:
-            raise UsageError(
-                "--device-map: a model spread over all GPUs leaves none for other ranks; leave one of them out"
-            )
-        if spec.task in TASKS and TASKS[spec.task].medium != "text":
-            raise UsageError(
-                f"--tasks: {spec.task} draws its noise batch by batch, another way on every rank; run it on one GPU"
-            )
 
 
 def _compare(
@@ -241,41 +215,8 @@ def report(specs: Sequence[RunSpec], *, store: RunStore, console: Console) -> No
     with store.claimed("report", wait=True), storing(store.folder):
         store.write_results(keys)
         render(store.folder, store.folder / "report")
-    _print_summary(specs, store, console)
+    print_summary(specs, store, console)
     console.print(f"report: {store.folder / 'report' / 'index.html'}", highlight=False, soft_wrap=True)
-
-
-def _print_summary(specs: Sequence[RunSpec], store: RunStore, console: Console) -> None:
-    # Column of the results -> how it is printed; headings are short enough for a terminal of 80 columns.
-    columns = {
-        "eval_loss": ("test loss", "{:.4f}"),
-        "step_gradients": ("cost", "{:.2f}"),
-        "lambda_max_full": ("λmax full", "{:.3g}"),
-        "lambda_max_lora": ("λmax lora", "{:.3g}"),
-    }
-    # A table a task: with a column of their names the numbers would not fit.
-    for task in dict.fromkeys(spec.task for spec in specs):
-        own = [spec for spec in specs if spec.task == task]
-        rows = {spec.key: store.row(spec.key) for spec in own if store.is_complete(spec.key)}
-        metrics = {key: read_metric(row) for key, row in rows.items()}
-        heading = next((metric.name for metric in metrics.values()), "score")
-        # The name of a metric may be wrapped between its words; a score and its unit may not.
-        unbroken = [*heading.split(), *(metric.full_mark(1.0) for metric in metrics.values())]
-        method = Column("method", min_width=max(len(spec.label) for spec in own), no_wrap=True)
-        score = Column(heading, min_width=max(map(len, unbroken)))
-        headings: list[Column | str] = ["seed", score, "train", *(shown for shown, _ in columns.values())]
-        table = Table(method, *headings, box=None, pad_edge=False, title=task, title_justify="left")
-        for spec in own:
-            if spec.key in rows:
-                row, metric = rows[spec.key], metrics[spec.key]
-                values = [metric.full_mark(row["score"]), metric.mark(row["train_score"])]
-                values += [
-                    form.format(row[name]) if row.get(name) is not None else "-" for name, (_, form) in columns.items()
-                ]
-                table.add_row(spec.label, str(spec.seed), *values)
-            else:
-                table.add_row(spec.label, str(spec.seed), "failed", *["-"] * (len(headings) - 2))
-        console.print(table)
 
 
 if __name__ == "__main__":
