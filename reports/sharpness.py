@@ -51,6 +51,14 @@ def measured_spaces(store: Store, task: str) -> tuple[str, ...]:
     return order_spaces({name for run in runs if run.measurement for name in run.measurement.spaces})
 
 
+def collected_by_space(
+    store: Store, task: str, collect: Callable[[Store, str, str], dict[str, Part]]
+) -> dict[str, dict[str, Part]]:
+    """Return what `collect(store, task, space)` finds, method -> parts, for each measured space where it finds any."""
+    found = {space: collect(store, task, space) for space in measured_spaces(store, task)}
+    return {space: methods for space, methods in found.items() if methods}
+
+
 def measured_by_method(
     store: Store, task: str, space: str, part: Callable[[SpaceMeasurement], Part | None]
 ) -> dict[str, list[Part]]:

@@ -11,18 +11,14 @@ import math
 from reports.figures.canvas import Drawing, add_legend, blank, marks
 from reports.landscapes import Density
 from reports.quantities import significant
-from reports.sharpness import measured_by_method, measured_spaces
+from reports.sharpness import collected_by_space, measured_by_method
 from reports.store import Store
 from reports.style import method_label, space_label, space_phrase
 
 
 def draw_densities(store: Store, task: str, name: str) -> Drawing | None:
     """Draw the spectral densities of a task; None if no run has any."""
-    found = {
-        space: measured_by_method(store, task, space, lambda measured: measured.density)
-        for space in measured_spaces(store, task)
-    }
-    found = {space: methods for space, methods in found.items() if methods}
+    found = collected_by_space(store, task, _collect)
     if not found:
         return None
     figure, (panels,) = blank(1, len(found), height=3.0)
@@ -53,6 +49,10 @@ def draw_densities(store: Store, task: str, name: str) -> Drawing | None:
         alt=f"Line charts of spectral density on a logarithmic axis. Grids: {'; '.join(facts)}.",
         figure=figure,
     )
+
+
+def _collect(store: Store, task: str, space: str) -> dict[str, list[Density]]:
+    return measured_by_method(store, task, space, lambda measured: measured.density)
 
 
 def _single(density: Density) -> float | None:

@@ -15,18 +15,14 @@ from reports.figures.canvas import Drawing, add_legend, blank, marks
 from reports.landscapes import Robustness
 from reports.metric import Metric
 from reports.quantities import setting, significant
-from reports.sharpness import measured_by_method, measured_spaces
+from reports.sharpness import collected_by_space, measured_by_method
 from reports.store import Store
 from reports.style import method_label, space_label, space_phrase
 
 
 def draw_robustness(store: Store, task: str, name: str) -> Drawing | None:
     """Draw the robustness curves of a task; None if no run has any."""
-    found = {
-        space: measured_by_method(store, task, space, lambda measured: measured.robustness)
-        for space in measured_spaces(store, task)
-    }
-    found = {space: methods for space, methods in found.items() if methods}
+    found = collected_by_space(store, task, _collect)
     if not found:
         return None
     metric = store.metric_of(task)
@@ -56,6 +52,10 @@ def draw_robustness(store: Store, task: str, name: str) -> Drawing | None:
         alt=f"Line charts of loss against step length. At the largest step {'; '.join(facts)}.",
         figure=figure,
     )
+
+
+def _collect(store: Store, task: str, space: str) -> dict[str, list[Robustness]]:
+    return measured_by_method(store, task, space, lambda measured: measured.robustness)
 
 
 def _line(axes: Axes, method: str, curves: list[Robustness], *, metric: Metric | None = None) -> str:

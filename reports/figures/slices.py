@@ -16,15 +16,14 @@ from matplotlib.axes import Axes
 from reports.figures.canvas import Drawing, add_legend, blank, marks
 from reports.measurements import Slices
 from reports.quantities import setting, significant
-from reports.sharpness import measured_by_method, measured_spaces
+from reports.sharpness import collected_by_space, measured_by_method
 from reports.store import Store
 from reports.style import method_label, space_label, space_phrase
 
 
 def draw_slices(store: Store, task: str, name: str) -> Drawing | None:
     """Draw the slices of a task in all measured spaces side by side; None if there are none."""
-    found = {space: collect_slices(store, task, space) for space in measured_spaces(store, task)}
-    found = {space: methods for space, methods in found.items() if methods}
+    found = collected_by_space(store, task, collect_slices)
     if not found:
         return None
     figure, (panels,) = blank(1, len(found), height=3.0)

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from reports.figures.canvas import INK, Drawing, blank
 from reports.landscapes import Plane
 from reports.quantities import significant
-from reports.sharpness import measured_spaces
+from reports.sharpness import collected_by_space
 from reports.store import Store
 from reports.style import method_label, space_phrase
 
@@ -29,8 +29,7 @@ _SHOWN = 0.9
 
 def draw_surfaces(store: Store, task: str, name: str) -> Drawing | None:
     """Draw the planes of a task, a row a space and a column a method; None if no seed has a plane of every method."""
-    found = {space: _collect(store, task, space) for space in measured_spaces(store, task)}
-    found = {space: planes for space, planes in found.items() if planes}
+    found = collected_by_space(store, task, _collect)
     if not found:
         return None
     methods = tuple(dict.fromkeys(method for planes in found.values() for method in planes))
