@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
+from benchmarks.errors import UsageError
 from benchmarks.executors.dispatch import Stopped, WorkerLost
 from benchmarks.executors.grid import Grid
 from benchmarks.executors.job import Answer, Job
@@ -121,6 +122,16 @@ def _reason(error: BaseException) -> str:
     return f"is gone ({kind}: {lines[0][:200]})" if lines else f"is gone ({kind})"
 
 
+def _all_places(ray: Any, device: str, threads: int) -> int:
+    found = places(ray, device=device, threads=threads)
+    if not found:
+        lacking = "a GPU" if device == "cuda" else f"{threads} cores for a run (--threads)"
+        raise UsageError(
+            f"--workers: no node of the cluster has {lacking} now; give the number of workers that may wait for nodes"
+        )
+    return found
+
+
 class RayGrid(Grid):
     """A grid on a Ray cluster, which is left when it is closed.
 
@@ -154,7 +165,7 @@ class RayGrid(Grid):
             with storing(out):
                 self._token.write_text(content)
             check_folders(self._ray, device=device, token=self._token, content=content, folders=seen)
-            count = workers or max(1, places(self._ray, device=device, threads=threads))
+            count = workers or _all_places(self._ray, device, threads)
         except BaseException:
             self._leave()
             raise
