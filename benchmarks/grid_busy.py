@@ -16,6 +16,7 @@ import tempfile
 import time
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -44,7 +45,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; returns 0 if every run was finished once, 1 if not, 2 for bad input."""
     raw = _parser().parse_args(arguments)
     try:
-        out = read_out(raw)
+        out = read_out(raw) or Path("grid-busy.json")
         executors, settings = _read(raw)
     except UsageError as error:
         print(f"error: {error}", file=sys.stderr)
@@ -120,7 +121,7 @@ def _pauses(spans: Sequence[Span], workers: int) -> list[float]:
     found = []
     for worker in range(workers):
         mine = sorted((span.began, span.ended) for span in spans if span.worker == worker)
-        found += [after[0] - before[1] for before, after in zip(mine, mine[1:], strict=False)]
+        found += [after[0] - before[1] for before, after in pairwise(mine)]
     return found
 
 
