@@ -78,9 +78,9 @@ class Event:
 class _Dispatch:
     """One list of jobs on its way; what its threads share is guarded by `_changed`."""
 
-    def __init__(self, jobs: Sequence[Job], expected: Sequence[float], failed_elsewhere: Callable[[int], bool]) -> None:
+    def __init__(self, jobs: Sequence[Job], runs: RunQueue, failed_elsewhere: Callable[[int], bool]) -> None:
         self._jobs = jobs
-        self._queue = RunQueue(expected)
+        self._queue = runs
         self._failed_elsewhere = failed_elsewhere
         self._changed = threading.Condition()
         self._ready: set[int] = set()
@@ -155,7 +155,10 @@ class _Dispatch:
     def _settle(self, index: int, event: Event) -> None:
         self.events.put(event)
         with self._changed:
-            self._queue.settle(index)
+            answer = event.answer
+            # What failed, or was found finished, says nothing of how long such runs take.
+            done = answer is not None and answer.outcome == "finished" and answer.ended > answer.began
+            self._queue.settle(index, seconds=answer.ended - answer.began if answer and done else None)
             self._changed.notify_all()
 
     def unsettled(self) -> frozenset[int]:
@@ -176,7 +179,7 @@ _FAILED_ELSEWHERE = Answer(outcome="failed")  # the other command has said why
 def dispatch(
     jobs: Sequence[Job],
     *,
-    expected: Sequence[float],
+    runs: RunQueue,
     workers: Sequence[Worker],
     told: Callable[[Event], None],
     tick: Callable[[], None] = lambda: None,
@@ -186,7 +189,7 @@ def dispatch(
 
     Args:
         jobs: What to do.
-        expected: Seconds that each is expected to take.
+        runs: The queue of them, by number.
         workers: Who does it. They stay as they are at the end, for more jobs.
         told: Told of everything that happens, in the caller's thread; what it raises ends the dispatch.
         tick: Called about twice a second, in the caller's thread.
@@ -195,7 +198,7 @@ def dispatch(
     Returns:
         The jobs that are left because every worker was given up.
     """
-    going = _Dispatch(jobs, expected, failed_elsewhere)
+    going = _Dispatch(jobs, runs, failed_elsewhere)
     threads = [threading.Thread(target=going.attend, args=(worker,), daemon=True) for worker in workers]
     for thread in threads:
         thread.start()

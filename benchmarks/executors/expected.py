@@ -26,7 +26,7 @@ def expected_seconds(specs: Sequence[RunSpec], store: RunStore) -> list[float]:
     """Return what each run is expected to take."""
     took = _finished(store)
     estimates = [estimated_seconds(spec) for spec in specs]
-    known = [took.get(_family(spec)) for spec in specs]
+    known = [took.get(family(spec)) for spec in specs]
     ratios = [seconds / guess for seconds, guess in zip(known, estimates, strict=True) if seconds is not None]
     scale = statistics.median(ratios) if ratios else 1.0
     return [guess * scale if seconds is None else seconds for seconds, guess in zip(known, estimates, strict=True)]
@@ -62,13 +62,14 @@ def _finished(store: RunStore) -> dict[str, float]:
         try:
             content = json.loads(record.read_bytes())
             seconds = sum(float(value) for value in content["seconds"].values())
-            found.setdefault(_family(RunSpec(**content["spec"])), []).append(seconds)
+            found.setdefault(family(RunSpec(**content["spec"])), []).append(seconds)
         except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError):
             continue  # of another version, or cut off
-    return {family: statistics.fmean(seconds) for family, seconds in found.items()}
+    return {name: statistics.fmean(seconds) for name, seconds in found.items()}
 
 
-def _family(spec: RunSpec) -> str:
+def family(spec: RunSpec) -> str:
+    """Return what runs have in common that differ in their seed alone."""
     content = spec.as_dict()
     del content["seed"]
     return json.dumps(content, sort_keys=True, default=str)

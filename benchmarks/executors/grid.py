@@ -19,10 +19,10 @@ from benchmarks.checkpoints import CheckpointPolicy, remove_checkpoints
 from benchmarks.execution import failure_mark, outstanding
 from benchmarks.executors.busy import Span, busy_share, wall_seconds
 from benchmarks.executors.dispatch import Event, Worker, dispatch
-from benchmarks.executors.expected import expected_seconds
+from benchmarks.executors.expected import expected_seconds, family
 from benchmarks.executors.job import Job
 from benchmarks.executors.progress import GridProgress
-from benchmarks.executors.schedule import LIMIT
+from benchmarks.executors.schedule import LIMIT, RunQueue
 from benchmarks.spec import RunSpec
 from benchmarks.storage import StorageError
 from benchmarks.store import RunStore
@@ -76,7 +76,7 @@ class Grid:
             try:
                 left = dispatch(
                     jobs,
-                    expected=expected,
+                    runs=RunQueue(expected, families=[family(spec) for spec in missing]),
                     workers=workers,
                     told=told,
                     tick=progress.show,
