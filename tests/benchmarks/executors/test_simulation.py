@@ -136,9 +136,7 @@ def test_the_executor_takes_runs_in_the_order_of_the_simulation() -> None:
     went = simulate(guesses, seconds, Conditions(workers=workers), families=families)
     replaying = Replaying(went.spans)
     policy = CheckpointPolicy()
-    jobs = [
-        Job(spec=SPEC, model_folder=Path(str(n)), store=Path(str(seconds[n])), policy=policy) for n in range(24)
-    ]
+    jobs = [Job(spec=SPEC, model_folder=Path(str(n)), store=Path(str(seconds[n])), policy=policy) for n in range(24)]
     settled = []
 
     def told(event: object) -> None:
