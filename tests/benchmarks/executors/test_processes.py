@@ -2,101 +2,99 @@
 
 from __future__ import annotations
 
-import json
 import sys
+import threading
 import time
-from dataclasses import replace
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from benchmarks.claims import workers
-from benchmarks.plan import plan_runs
-from benchmarks.settings import CompareSettings
-from benchmarks.spec import RunSpec
-from benchmarks.store import RunStore
+from benchmarks.checkpoints import CheckpointPolicy
+from benchmarks.executors import processes
+from benchmarks.executors.dispatch import Stopped, WorkerLost
+from benchmarks.executors.job import Answer, Job
+from benchmarks.executors.processes import ProcessWorker
+from tests.benchmarks.test_spec import SPEC
 
 STAND_IN = """
-import json, os, sys
-folder, threads = sys.argv[1:]
+import json, os, signal, sys, time
+print(json.dumps({"ready": True}), flush=True)
 for line in sys.stdin:
-    spec = json.loads(line)["spec"]
-    with open(f"{folder}/done", "a") as file:
-        file.write(f"{spec['seed']} {os.getpid()} {threads} {os.environ['OMP_NUM_THREADS']} {os.getsid(0)}\\n")
-    if spec["seed"] == 1:
-        os.kill(os.getpid(), 9)
-    print(json.dumps({"key": "k", "failures": 0}), flush=True)
+    job = json.loads(line)
+    what = os.path.basename(job["store"])
+    if what == "die":
+        os.kill(os.getpid(), signal.SIGSEGV)
+    if what == "end":
+        sys.exit(3)
+    if what == "sleep":
+        time.sleep(60)
+    shown = [os.getpid(), sys.argv[1], os.environ["OMP_NUM_THREADS"], os.environ.get("CUDA_VISIBLE_DEVICES"),
+             os.getsid(0)]
+    print(json.dumps({"outcome": "finished", "line": repr(shown), "began": 1.0, "ended": 2.0}), flush=True)
 """
+
+
+def always() -> bool:
+    return True
 
 
 @pytest.fixture
-def specs() -> list[RunSpec]:
-    spec = plan_runs(CompareSettings(methods=("lora",), device="cpu"))[0][0]
-    return [replace(spec, seed=seed) for seed in range(4)]
-
-
-def test_a_worker_that_dies_takes_one_run_with_it(
-    specs: list[RunSpec], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def worker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., ProcessWorker]]:
     (tmp_path / "worker.py").write_text(STAND_IN)
-    monkeypatch.setattr(workers, "COMMAND", (sys.executable, str(tmp_path / "worker.py")))
-    told: dict[int, str | None] = {}
-    workers.carry_out(
-        specs,
-        folders={spec.model: tmp_path for spec in specs},
-        store=RunStore(tmp_path),
-        workers=1,
-        threads=3,
-        finished=lambda spec, seconds, failure: told.update({spec.seed: failure}),
-    )
-    failure = told.pop(1)
-    assert failure is not None
-    assert failure.startswith("its process ended with exit code -9; see ")
-    assert told == {0: None, 2: None, 3: None}
-    noted = json.loads((tmp_path / "failed" / f"{specs[1].key}.json").read_text())
-    assert (noted["stage"], noted["message"]) == ("worker", "its process ended with exit code -9")
-    lines = [line.split() for line in (tmp_path / "done").read_text().splitlines()]
-    assert [line[0] for line in lines] == ["0", "1", "2", "3"]
-    assert lines[0][1] == lines[1][1] != lines[2][1] == lines[3][1]  # one process until it died, one after
-    assert {tuple(line[2:4]) for line in lines} == {("3", "3")}
-    assert all(line[4] == line[1] for line in lines)  # out of reach of the signals to the command's group
+    monkeypatch.setattr(processes, "COMMAND", (sys.executable, str(tmp_path / "worker.py")))
+    made = []
+
+    def make(gpu: str | None = None) -> ProcessWorker:
+        made.append(ProcessWorker(len(made), threads=3, gpu=gpu, log=tmp_path / "logs" / "0.log"))
+        return made[-1]
+
+    yield make
+    for found in made:
+        found.stop()
 
 
-SLOW = """
-import json, os, sys, time
-for line in sys.stdin:
-    with open(f"{sys.argv[1]}/started", "a") as file:
-        file.write(f"{os.getpid()}\\n")
-    if json.loads(line)["spec"]["seed"]:
-        time.sleep(60)
-    print(json.dumps({"key": "k", "failures": 0}), flush=True)
-"""
+def job(what: str) -> Job:
+    return Job(spec=SPEC, model_folder=Path("model"), store=Path(what), policy=CheckpointPolicy())
 
 
-def test_an_interrupted_caller_leaves_no_process_and_starts_none(
-    specs: list[RunSpec], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_one_process_answers_all_jobs_with_its_threads_and_its_gpu(worker: Callable[..., ProcessWorker]) -> None:
+    one = worker(gpu="5")
+    assert one.start(always)
+    answers = [one.carry_out(job("run")), one.carry_out(job("run"))]
+    assert answers[0] == answers[1] == Answer(outcome="finished", line=answers[0].line, began=1.0, ended=2.0)
+    process, threads, limit, gpu, session = eval(answers[0].line)
+    assert (threads, limit, gpu) == ("3", "3", "5")
+    assert session == process  # out of reach of the signals to the command's group
+
+
+@pytest.mark.parametrize(("what", "how"), [("die", "was ended by SIGSEGV"), ("end", "ended with exit code 3")])
+def test_a_worker_that_dies_says_how_and_is_started_again(
+    worker: Callable[..., ProcessWorker], what: str, how: str
 ) -> None:
-    (tmp_path / "worker.py").write_text(SLOW)
-    monkeypatch.setattr(workers, "COMMAND", (sys.executable, str(tmp_path / "worker.py")))
+    one = worker()
+    one.start(always)
+    with pytest.raises(WorkerLost, match=rf"{how}; its output is in .*0\.log"):
+        one.carry_out(job(what))
+    one.start(always)
+    assert one.carry_out(job("run")).outcome == "finished"
 
-    def started() -> list[str]:
-        return (tmp_path / "started").read_text().split()
 
-    def interrupted(spec: RunSpec, seconds: float, failure: str | None) -> None:
-        while len(started()) < 3:  # until both are at work on a long run
-            time.sleep(0.01)
-        raise KeyboardInterrupt
+def test_a_worker_that_cannot_start_is_lost(
+    worker: Callable[..., ProcessWorker], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(processes, "COMMAND", (sys.executable, "-c", "raise SystemExit(7)"))
+    with pytest.raises(WorkerLost, match="ended with exit code 7"):
+        worker().start(always)
 
-    with pytest.raises(KeyboardInterrupt):
-        workers.carry_out(
-            specs,
-            folders={specs[0].model: tmp_path},
-            store=RunStore(tmp_path),
-            workers=2,
-            threads=1,
-            finished=interrupted,
-        )
-    time.sleep(0.3)  # what would start another run for the one that was cut off has had its chance
-    assert len(started()) == 3
-    assert not any(Path(f"/proc/{process}").exists() for process in started())
-    assert not (tmp_path / "failed").exists()
+
+def test_stopping_ends_a_process_at_work_and_starts_no_other(worker: Callable[..., ProcessWorker]) -> None:
+    one = worker()
+    one.start(always)
+    threading.Timer(0.3, one.stop).start()
+    began = time.monotonic()
+    with pytest.raises(Stopped):
+        one.carry_out(job("sleep"))
+    assert time.monotonic() - began < 30
+    with pytest.raises(Stopped):
+        one.start(always)
