@@ -31,9 +31,9 @@ STEPS, ROWS = 120, 16
 MOST_IDLE = 0.01
 #: Grids that are drawn for every row of the record.
 REPEATS = 20
-#: What a grid meets. Workers were ready 12 to 14 s after the command, and began their next run within 0.004 s of the last
-#: one's end (`results/grid-busy-h200.json`); 10 to 15 s and 0.01 s are taken. A checkpoint is written every 60 s. That a
-#: worker is lost once in 50 hours, and is back a minute later, is assumed; the rate is varied.
+#: What a grid meets. Workers were ready 12 to 14 s after the command, and began their next run within 0.004 s of the
+#: last one's end (`results/grid-busy-h200.json`); 10 to 15 s and 0.01 s are taken. A checkpoint is written every 60 s.
+#: That a worker is lost once in 50 hours, and is back a minute later, is assumed; the rate is varied.
 CONDITIONS = Conditions(
     workers=256, start=(10.0, 15.0), pause=0.01, losses_per_hour=1 / 50, restart=60.0, checkpoint=60.0
 )

@@ -150,9 +150,7 @@ def test_the_share_of_the_time_at_work_is_said(tmp_path: Path) -> None:
     workers = [StandIn({}), StandIn({})]
     workers[1].number = 1
     with Grid(workers) as grid:
-        grid.run_all(
-            SPECS, model_folders={SPEC.model: Path("m")}, store=store, console=Console(file=shown, width=200)
-        )
+        grid.run_all(SPECS, model_folders={SPEC.model: Path("m")}, store=store, console=Console(file=shown, width=200))
     # Four runs of 10 s, one after the other by their own clocks, on two workers.
     assert "2 workers had a run at work 50.0 % of 40 s" in shown.getvalue()
     assert len(grid.spans) == 4
