@@ -31,7 +31,7 @@ from benchmarks.step_timing import (
     stock_step,
     time_steps,
 )
-from bilora.graphed import masks_without_values
+from bilora.attention_masks import masks_without_values
 
 STOCK_LORA, FLOOR = "peft-lora", "floor"
 
