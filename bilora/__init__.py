@@ -4,10 +4,11 @@ Two calls fit any training loop (`attach`, `build_optimizer`); `SharpnessTrainer
 `transformers.Trainer`.
 """
 
-from bilora.adapters import AdapterPair, LoraFactors, lora_factors
+from bilora.adapters import AdapterPair
 from bilora.attach import attach
 from bilora.compiled import compile_layers
 from bilora.effective import effective_change
+from bilora.factors import LoraFactors, lora_factors
 from bilora.flat import FlatAdamW
 from bilora.graphed import GraphedBackward, GraphError
 from bilora.methods import Method, MethodError, create_method, method_names

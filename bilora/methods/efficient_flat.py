@@ -20,8 +20,9 @@ import torch
 from peft import PeftConfig
 from torch import Tensor, nn
 
-from bilora.adapters import LoraFactors, gram_norms_squared, groups_of
 from bilora.effective import precise
+from bilora.factor_norms import gram_norms_squared, groups_of
+from bilora.factors import LoraFactors
 from bilora.methods.carried import CarriedVector
 from bilora.methods.options import MethodError, MethodOptions, between, nonnegative, one_of, option
 from bilora.methods.perturbation import OnePassPerturbation

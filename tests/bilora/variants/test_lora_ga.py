@@ -10,8 +10,8 @@ from peft import LoraGAConfig, get_peft_model
 from peft.tuners.lora.loraga import preprocess_loraga
 from torch import Tensor, nn
 
-from bilora.adapters import lora_factors
 from bilora.effective import effective_change
+from bilora.factors import lora_factors
 from bilora.residual_base import start_factors
 from bilora.variants import VariantError, create_variant
 from bilora.variants.gradients import estimate_gradients
