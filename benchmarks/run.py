@@ -34,7 +34,7 @@ from benchmarks.store import SCHEMA
 from benchmarks.tasks import Example, Task, create_task
 from benchmarks.training import EVALUATION_BATCH, TrainedRun
 from benchmarks.written import now, write_json
-from bilora.trainer import METHOD_STATE
+from bilora.trainer_checkpoints import METHOD_STATE
 
 # Of a long training set, the loss is taken over its first rows.
 LOSS_ROWS = 2048
