@@ -23,7 +23,7 @@ from analysis import (
 )
 from analysis.scores import accuracy
 from analysis.sharding import whole
-from benchmarks.world_size import on_ranks
+from benchmarks.on_ranks import on_ranks
 from tests.tiny import as_batch, attached, examples, moved_off_zero
 
 # Three batches over two ranks: one has two, the other has one and, where all ranks must run together, a pass that does

@@ -10,7 +10,8 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-from benchmarks.world_size import MODES, on_ranks, trained, trainer
+from benchmarks.on_ranks import on_ranks
+from benchmarks.tiny_trainer import MODES, trained, trainer
 from bilora import MethodError, method_names
 from bilora.methods.sam import SCOPES
 from bilora.shards import whole

@@ -19,7 +19,7 @@ def test_a_quantised_base_is_refused_with_the_reason() -> None:
     model = tiny_llama()
     model.is_quantized = True
     method = create_method("flat-lora")
-    with pytest.raises(MethodError, match=r"method 'flat-lora' does not run on a quantised base: its noise goes onto every entry"):
+    with pytest.raises(MethodError, match="'flat-lora' does not run on a quantised base: its noise"):
         method.attach(model, lora_config())
 
 
