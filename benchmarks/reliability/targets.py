@@ -37,7 +37,7 @@ from benchmarks.reliability.damage import (
 from benchmarks.reliability.stores import write_small_store
 from benchmarks.settings import CompareSettings, as_plain
 from reports.fields import RunStoreError
-from reports.published import PUBLISHED, read_numbers
+from reports.published_file import PUBLISHED, read_numbers
 from reports.render import render
 
 ACCEPTED, REFUSED = "accepted", "refused"
