@@ -42,6 +42,8 @@ from bilora.methods import METHODS
 RESULTS = Path(__file__).parent / "results" / "reliability.json"
 SECTION = "world_size"
 MODES = ("ddp", "fsdp2")
+#: DDP with replayed passes, which GPUs alone have.
+GRAPHED = "ddp-graphed"
 RANKS = 2
 _ROWS, _TOKENS, _VOCABULARY, _STEPS = 4, 8, 32, 3
 
@@ -165,11 +167,16 @@ def trainer(
     factors = {"r": 4, "lora_alpha": 8, "target_modules": "all-linear", "task_type": "CAUSAL_LM", **(adapter or {})}
     model = LlamaForCausalLM(config).to(dtype)
     torch.manual_seed(3)
+    arguments = TrainingArguments(**{**settings, **changes})
+    if arguments.n_gpu > 1:
+        # A Trainer without ranks would take all GPUs of the machine, with as many times the batch.
+        arguments._n_gpu = 1
     run = kind(
         model,
-        TrainingArguments(**{**settings, **changes}),
+        arguments,
         method=name,
         method_options=options,
+        cuda_graphs=mode == GRAPHED,
         peft_config=None if METHODS[name].trains_all_weights else LoraConfig(**factors),
         train_dataset=examples(),
         data_collator=collate,
@@ -216,7 +223,7 @@ def _train_all(cases: Sequence[tuple[str, str]], folder: Path, cuda: bool, dtype
 
 def measure(methods: Sequence[str], modes: Sequence[str], *, cuda: bool, dtype: torch.dtype) -> dict[str, Any]:
     """Return, per method, the largest relative difference over the ranks of its update from that of one process."""
-    cases = [(name, mode) for mode in modes for name in methods]
+    cases = [(name, mode) for mode in modes for name in methods if mode != GRAPHED or METHODS[name].replayable]
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         ranks = on_ranks(_train_all, folder, cases, folder, cuda, dtype, cuda=cuda)
@@ -242,7 +249,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = OneLineParser(prog="python -m benchmarks.world_size", description=__doc__.split("\n\n")[1])
     add = parser.add_argument
     add("--methods", default="all", help="methods to train (default: all)")
-    add("--modes", default=",".join(MODES), help="ways to train in two processes (default: %(default)s)")
+    add(
+        "--modes",
+        default="ddp,fsdp2",
+        help=f"ways to train in two processes, of {', '.join(MODES)} (default: ddp,fsdp2)",
+    )
     add("--device", default="cpu", help="cpu, or cuda with two GPUs (default: %(default)s)")
     add("--dtype", default="float64", help="float64 or float32 (default: %(default)s)")
     add("--out", default=str(RESULTS), metavar="FILE.json", help="file whose section is written (default: results)")
@@ -259,7 +270,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     write_json(out, known | {section: found})
     table = Table("method", *values["modes"], box=None)
     for method, row in found["methods"].items():
-        table.add_row(method, *(f"{row[mode]:.1e}" for mode in values["modes"]))
+        table.add_row(method, *(f"{row[mode]:.1e}" if mode in row else "-" for mode in values["modes"]))
     Console().print(table)
     return 0
 
@@ -275,11 +286,13 @@ def _read(options: argparse.Namespace) -> dict[str, Any]:
         },
     )
     methods = method_names() if options.methods == "all" else list(values["methods"])
-    for flag, chosen, known in (("methods", methods, method_names()), ("modes", values["modes"], list(MODES))):
+    for flag, chosen, known in (("methods", methods, method_names()), ("modes", values["modes"], [*MODES, GRAPHED])):
         for name in chosen:
             if name not in known:
                 raise UsageError(f"--{flag}: unknown {name!r}{nearest(name, known)}")
     cuda = values["device"] == "cuda"
+    if GRAPHED in values["modes"] and not cuda:
+        raise UsageError(f"--modes: {GRAPHED} replays CUDA graphs; add --device cuda")
     if cuda and torch.cuda.device_count() < RANKS:
         raise UsageError(f"--device: cuda needs {RANKS} GPUs here, found {torch.cuda.device_count()}")
     return {

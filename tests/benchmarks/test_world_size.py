@@ -23,6 +23,7 @@ def test_the_difference_is_relative_to_the_whole_update() -> None:
         (["--methods", "bilra"], "--methods: unknown 'bilra', did you mean 'bilora'?"),
         (["--modes", "fsdp"], "--modes: unknown 'fsdp', did you mean 'fsdp2'?"),
         (["--device", "cuda"], "--device: cuda needs 2 GPUs here, found"),
+        (["--modes", "ddp-graphed"], "--modes: ddp-graphed replays CUDA graphs; add --device cuda"),
         (["--dtype", "bfloat16"], "--dtype: found 'bfloat16'"),
     ],
 )
