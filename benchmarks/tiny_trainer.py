@@ -20,6 +20,8 @@ from bilora.methods import METHODS
 
 #: Ways of several processes to train one model.
 MODES = ("ddp", "fsdp2")
+#: DDP with replayed passes, which GPUs alone have.
+GRAPHED = "ddp-graphed"
 #: Rows of a micro-batch and tokens of a row, optimizer steps of a run.
 ROWS, TOKENS, STEPS = 4, 8, 3
 _VOCABULARY = 32
@@ -77,7 +79,7 @@ def trainer(
         name: The method.
         folder: The Trainer's own.
         passes: Micro-batches that each rank takes a step.
-        mode: One of `MODES`, if there are several ranks.
+        mode: One of `MODES` or `GRAPHED`, if there are several ranks.
         dtype: Type of all weights.
         options: The method's.
         adapter: Changes to the adapter's configuration.
@@ -94,11 +96,16 @@ def trainer(
     factors = {"r": 4, "lora_alpha": 8, "target_modules": "all-linear", "task_type": "CAUSAL_LM", **(adapter or {})}
     model = _tiny_llama().to(dtype)
     torch.manual_seed(3)
+    arguments = TrainingArguments(**{**settings, **changes})
+    if arguments.n_gpu > 1:
+        # A Trainer without ranks would take all GPUs of the machine, with as many times the batch.
+        arguments._n_gpu = 1
     run = kind(
         model,
-        TrainingArguments(**{**settings, **changes}),
+        arguments,
         method=name,
         method_options=options,
+        cuda_graphs=mode == GRAPHED,
         peft_config=None if METHODS[name].trains_all_weights else LoraConfig(**factors),
         train_dataset=examples(),
         data_collator=collate,

@@ -27,9 +27,10 @@ from benchmarks.environment import environment
 from benchmarks.errors import UsageError, nearest
 from benchmarks.on_ranks import RANKS, on_ranks
 from benchmarks.one_line_parser import OneLineParser
-from benchmarks.tiny_trainer import MODES, ROWS, STEPS, TOKENS, State, relative_difference, trained, trainer
+from benchmarks.tiny_trainer import GRAPHED, MODES, ROWS, STEPS, TOKENS, State, relative_difference, trained, trainer
 from benchmarks.written import write_json
 from bilora import method_names
+from bilora.methods import METHODS
 
 RESULTS = Path(__file__).parent / "results" / "reliability.json"
 SECTION = "world_size"
@@ -41,7 +42,7 @@ def _train_all(cases: Sequence[tuple[str, str]], folder: Path, cuda: bool, dtype
 
 def measure(methods: Sequence[str], modes: Sequence[str], *, cuda: bool, dtype: torch.dtype) -> dict[str, Any]:
     """Return, per method, the largest relative difference over the ranks of its update from that of one process."""
-    cases = [(name, mode) for mode in modes for name in methods]
+    cases = [(name, mode) for mode in modes for name in methods if mode != GRAPHED or METHODS[name].replayable]
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         ranks = on_ranks(_train_all, folder, cases, folder, cuda, dtype, cuda=cuda)
@@ -67,7 +68,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = OneLineParser(prog="python -m benchmarks.world_size", description=__doc__.split("\n\n")[1])
     add = parser.add_argument
     add("--methods", default="all", help="methods to train (default: all)")
-    add("--modes", default=",".join(MODES), help="ways to train in two processes (default: %(default)s)")
+    known_modes = ", ".join([*MODES, GRAPHED])
+    add(
+        "--modes",
+        default=",".join(MODES),
+        help=f"ways to train in two processes, of {known_modes} (default: %(default)s)",
+    )
     add("--device", default="cpu", help="cpu, or cuda with two GPUs (default: %(default)s)")
     add("--dtype", default="float64", help="float64 or float32 (default: %(default)s)")
     add("--out", default=str(RESULTS), metavar="FILE.json", help="file whose section is written (default: results)")
@@ -84,7 +90,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     write_json(out, known | {section: found})
     table = Table("method", *values["modes"], box=None)
     for method, row in found["methods"].items():
-        table.add_row(method, *(f"{row[mode]:.1e}" for mode in values["modes"]))
+        table.add_row(method, *(f"{row[mode]:.1e}" if mode in row else "-" for mode in values["modes"]))
     Console().print(table)
     return 0
 
@@ -100,11 +106,13 @@ def _read(options: argparse.Namespace) -> dict[str, Any]:
         },
     )
     methods = method_names() if options.methods == "all" else list(values["methods"])
-    for flag, chosen, known in (("methods", methods, method_names()), ("modes", values["modes"], list(MODES))):
+    for flag, chosen, known in (("methods", methods, method_names()), ("modes", values["modes"], [*MODES, GRAPHED])):
         for name in chosen:
             if name not in known:
                 raise UsageError(f"--{flag}: unknown {name!r}{nearest(name, known)}")
     cuda = values["device"] == "cuda"
+    if GRAPHED in values["modes"] and not cuda:
+        raise UsageError(f"--modes: {GRAPHED} replays CUDA graphs; add --device cuda")
     if cuda and torch.cuda.device_count() < RANKS:
         raise UsageError(f"--device: cuda needs {RANKS} GPUs here, found {torch.cuda.device_count()}")
     return {

@@ -201,7 +201,8 @@ class GraphedBackward:
                 torch.cuda.empty_cache()
                 self._pool = self._pool or torch.cuda.graph_pool_handle()
                 graph = torch.cuda.CUDAGraph()
-                with torch.cuda.graph(graph, pool=self._pool):
+                # Other threads (NCCL's watchdog, one that pins batches) may call CUDA meanwhile.
+                with torch.cuda.graph(graph, pool=self._pool, capture_error_mode="thread_local"):
                     loss = self._eager(batch | inputs)
                     gradients = _flat_gradients(trained)
         except torch.OutOfMemoryError:

@@ -2,6 +2,8 @@
 
 So the loss, mixed precision and the division by the number of accumulated batches are the Trainer's, whatever it
 makes of them. What it takes from Python in each step, the number of scored tokens, becomes an input of the recording.
+Under DDP it is the model inside that is recorded, since DDP decides in Python when its ranks exchange gradients; they
+are averaged after the replay where DDP would have done so.
 """
 
 from __future__ import annotations
@@ -11,8 +13,10 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
 
 from bilora.graphed import Batch, GraphedBackward
+from bilora.ranks import average
 
 if TYPE_CHECKING:
     from bilora.trainer import SharpnessMixin
@@ -44,12 +48,16 @@ class GraphedStep:
             # As a number it would be a recording of its own for every count.
             batch[_ITEMS] = torch.as_tensor(items, device=self._trainer.args.device)
         batch[_ACCUMULATED] = getattr(self._trainer, "current_gradient_accumulation_steps", 1)
-        return self._graphed(batch)
+        loss = self._graphed(batch)
+        if isinstance(model, DistributedDataParallel) and model.require_backward_grad_sync:
+            average([p.grad for p in model.parameters() if p.grad is not None])
+        return loss
 
     def _run(self, batch: Batch) -> Tensor:
         # The Trainer takes labels out of what it is given.
         inputs = {name: value for name, value in batch.items() if name not in (_ITEMS, _ACCUMULATED)}
-        return self._training_step(self._model, inputs, batch.get(_ITEMS))
+        model = self._model.module if isinstance(self._model, DistributedDataParallel) else self._model
+        return self._training_step(model, inputs, batch.get(_ITEMS))
 
 
 def refuse_graphs(trainer: SharpnessMixin) -> None:
@@ -64,8 +72,8 @@ def refuse_graphs(trainer: SharpnessMixin) -> None:
         reason = f"passes of method {trainer.method.name!r} change from step to step and cannot be replayed"
     elif args.device.type != "cuda":
         reason = f"they need a CUDA device, and this Trainer runs on {args.device.type}"
-    elif args.n_gpu > 1 or args.world_size > 1 or args.deepspeed or args.fsdp or is_spread(trainer.model):
-        reason = "they run on one GPU alone, without DeepSpeed and FSDP"
+    elif args.n_gpu > 1 or args.deepspeed or args.fsdp or is_spread(trainer.model):
+        reason = "every process needs a GPU and a whole model of its own (torchrun), without DeepSpeed and FSDP"
     elif trainer.accelerator.scaler is not None:
         reason = "a gradient scaler decides from step to step; train with bf16 instead of fp16"
     elif args.torch_empty_cache_steps is not None:
