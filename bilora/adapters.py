@@ -112,7 +112,7 @@ class AdapterPair:
 
     @contextmanager
     def auxiliary_off(self) -> Iterator[None]:
-        """Run the model with the primary adapter alone; both are active again afterwards.
+        """Context in which the model runs with the primary adapter alone; both are active again afterwards.
 
         Nests: inside another such context nothing changes, and the outermost one switches the auxiliary on again.
         """
@@ -129,7 +129,7 @@ class AdapterPair:
             self.activate_both()
 
     def primary_saved_alone(self) -> AbstractContextManager[None]:
-        """Let `model.save_pretrained` write the primary only, whoever calls it and with whatever arguments."""
+        """Context in which `model.save_pretrained` writes the primary only, whoever calls it and however."""
         return primary_saved(self.model, self.primary_name)
 
     def auxiliary_norms_squared(self) -> Tensor:

@@ -21,20 +21,33 @@ PRIMARY = "default"
 
 @dataclass(frozen=True)
 class LoraFactors:
-    """The factors of one adapter in one layer; `A` and `B` are the live parameters, not copies.
+    """The factors of one adapter in one layer.
 
     For plain LoRA the change of the weight is scaling * B A. HiRA and DeLoRA have no scaling (it is 1 here) and
     another formula, and DoRA normalises on top: `bilora.effective` knows them all.
+
+    Attributes:
+        name: Name of the layer in its model.
+        A: The first factor, shape (r, n), the live parameter and no copy.
+        B: The second factor, shape (m, r), likewise.
+        scaling: PEFT's s; alpha / r for plain LoRA.
     """
 
     name: str
-    A: nn.Parameter  # (r, n)
-    B: nn.Parameter  # (m, r)
+    A: nn.Parameter
+    B: nn.Parameter
     scaling: float
 
 
 def lora_factors(model: nn.Module, adapter: str = PRIMARY) -> list[LoraFactors]:
-    """List the factors of `adapter` over all PEFT layers of LoRA, HiRA or DeLoRA, in module order.
+    """List the factors of an adapter over all PEFT layers of LoRA, HiRA or DeLoRA.
+
+    Args:
+        model: The model that carries it.
+        adapter: Its name; "default" is what PEFT calls an adapter that nobody named.
+
+    Returns:
+        One record a layer, in module order.
 
     Raises:
         ValueError: If no layer of the model carries the adapter.

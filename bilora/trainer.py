@@ -47,6 +47,11 @@ class SharpnessMixin(MethodCheckpoints):
             The Trainer itself waits for every loss unless `args.logging_nan_inf_filter` is false. What a loss of your
             own decides in Python is decided once, when it is recorded.
         **kwargs: Everything else the Trainer takes.
+
+    Raises:
+        MethodError: If the method or an option of it is unknown or out of range.
+        ValueError: If options come with a method that has its own, a ready optimizer is given, adapter and model do
+            not fit together, or this launch or model cannot do what is asked for.
     """
 
     optimizer: Optimizer | None
@@ -156,7 +161,17 @@ class SharpnessMixin(MethodCheckpoints):
         return self._pass(window, inputs, first=first, last=last)
 
     def plain_training_step(self, model: nn.Module, inputs: dict[str, Any], num_items_in_batch: Any) -> Tensor:
-        """Run forward and backward over one micro-batch as the Trainer would without a method."""
+        """Run forward and backward over one micro-batch as the Trainer would without a method.
+
+        Args:
+            model: The model, wrapped as the Trainer trains it.
+            inputs: The micro-batch.
+            num_items_in_batch: Scored tokens of the effective batch, over which the loss is a mean; None for the mean
+                over the micro-batch.
+
+        Returns:
+            The loss, a scalar, detached.
+        """
         if self._graphed is not None and self.on_outputs is None:
             return self._graphed(model, inputs, num_items_in_batch)
         loss: Tensor = super().training_step(model, inputs, num_items_in_batch)

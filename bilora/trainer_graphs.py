@@ -15,8 +15,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from bilora.graphed import Batch, GraphedBackward
+from bilora.graphed import GraphedBackward
 from bilora.ranks import average
+from bilora.recording import Batch
 
 if TYPE_CHECKING:
     from bilora.trainer import SharpnessMixin

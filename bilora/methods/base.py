@@ -37,25 +37,43 @@ from bilora.ranks import average, world_size
 
 
 class Method(Attachment, ABC):
-    """One training rule. Subclasses are registered by name in `bilora.methods.registry`."""
+    """One training rule. Subclasses are registered by name in `bilora.methods.registry`.
+
+    Args:
+        options: An instance of the method's `options_class`; None takes the defaults.
+
+    Attributes:
+        options: The options.
+        means: Means over the steps since they were last logged, by name.
+        cost: Passes so far, the method's cost in gradients.
+        steps: Optimizer steps taken.
+        total_steps: Optimizer steps planned, for methods with a schedule; a driver that knows sets it.
+    """
 
     def __init__(self, options: MethodOptions | None = None) -> None:
         self.options = self.options_class() if options is None else options
         self.means = RunningMeans()
-        #: Passes so far, the method's cost in gradients.
         self.cost = Cost()
-        #: Optimizer steps taken.
         self.steps = 0
-        #: Optimizer steps planned, for methods with a schedule; a driver that knows sets it.
         self.total_steps: int | None = None
         self._optimizer: Optimizer | None = None
 
     def parameter_groups(self, *, learning_rate: float, weight_decay: float) -> list[dict[str, Any]]:
-        """Return the optimizer's parameter groups; here one, of all trained weights."""
+        """Return the optimizer's parameter groups; here one, of all trained weights.
+
+        Args:
+            learning_rate: Peak learning rate of the primary group.
+            weight_decay: Decoupled weight decay of the primary group.
+        """
         return [{"params": self.weights.parameters, "lr": learning_rate, "weight_decay": weight_decay}]
 
     def bind(self, optimizer: Optimizer, *, total_steps: int | None = None) -> None:
-        """Learn which optimizer takes the steps, and how many it will take if that is known."""
+        """Learn which optimizer takes the steps, and how many it will take.
+
+        Args:
+            optimizer: Made of the method's parameter groups.
+            total_steps: How many; None if that is not known.
+        """
         self._optimizer = optimizer
         if total_steps is not None:
             self.total_steps = total_steps
@@ -83,10 +101,18 @@ class Method(Attachment, ABC):
         return min(self.steps / self.total_steps, 1.0)
 
     def before_backward(self, window: Window) -> None:
-        """Act before the first forward pass of an effective batch."""
+        """Act before the first forward pass of an effective batch.
+
+        Args:
+            window: The effective batch, and its passes.
+        """
 
     def refine_gradients(self, window: Window) -> None:
-        """Replace the gradients of the effective batch."""
+        """Replace the gradients of the effective batch.
+
+        Args:
+            window: The effective batch, whose passes can be run again.
+        """
 
     def abandon_step(self) -> None:
         """Put back what `before_backward` changed, since a pass has failed."""
@@ -103,7 +129,7 @@ class Method(Attachment, ABC):
         return self.scope != "step" and world_size() > 1
 
     def own_vectors(self) -> list[Tensor]:
-        """Return what a step holds beside gradients that is this rank's own, if ranks perturb alone."""
+        """Return what a step holds beside gradients that is this rank's own, if ranks perturb alone; of any shapes."""
         return []
 
     def average_over_ranks(self) -> None:
@@ -117,14 +143,22 @@ class Method(Attachment, ABC):
         return 0
 
     def state_dict(self) -> dict[str, Tensor]:
-        """Return what a resumed run needs beyond the exported adapter and the optimizer's state."""
+        """Return what a resumed run needs beyond the exported adapter and the optimizer's state.
+
+        Returns:
+            Tensors of any shape by name; here the passes run so far, `cost` (2,), and the steps taken, a scalar.
+        """
         return {
             "cost": torch.tensor([self.cost.gradients, self.cost.forwards], dtype=torch.float64),
             "steps": torch.tensor(self.steps),
         }
 
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
-        """Take back what `state_dict` returned."""
+        """Take back a state.
+
+        Args:
+            state: Tensors by name, in the shapes in which `state_dict` returned them.
+        """
         self.cost.gradients, self.cost.forwards = state["cost"].tolist()
         self.steps = int(state["steps"])
 
@@ -149,7 +183,7 @@ class Method(Attachment, ABC):
                 ask for it.
 
         Returns:
-            The loss of the first pass.
+            The loss of the first pass, a scalar.
         """
         window = LoopWindow(
             self.cost,
@@ -172,7 +206,7 @@ class Method(Attachment, ABC):
 
     @contextmanager
     def gradients_added(self) -> Iterator[None]:
-        """Let a method of micro-batch scope see its own gradients alone, and add them to what stood before."""
+        """Context in which a method of micro-batch scope sees its gradients alone; they are added to earlier ones."""
         if self.scope != "micro-batch":
             yield
             return

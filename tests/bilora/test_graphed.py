@@ -12,8 +12,9 @@ from torch import nn
 
 from bilora import attach, build_optimizer
 from bilora.flat import FlatAdamW, in_one_piece
-from bilora.graphed import GraphedBackward, GraphError
+from bilora.graphed import GraphedBackward
 from bilora.methods import METHODS
+from bilora.recording import GraphError
 from tests.tiny import as_batch, examples, lora_config, moved_off_zero, tiny_llama
 
 needs_cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="CUDA graphs need a CUDA device")

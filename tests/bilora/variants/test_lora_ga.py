@@ -146,6 +146,19 @@ def failing() -> None:
     raise RuntimeError("no data")
 
 
+def test_gradients_that_were_there_before_are_neither_counted_nor_lost() -> None:
+    batch = as_batch(examples())
+    expected, model = dense_gradients(batch), tiny_llama()
+    for parameter in model.parameters():
+        parameter.grad = torch.full_like(parameter, 7.0)
+    config = lora_config(target_modules="all-linear")
+    found = estimate_gradients(model, config, lambda: model(**batch).loss.backward(), smallest=2)
+    for name, gradient in found.items():
+        torch.testing.assert_close(gradient, expected[name], rtol=1e-4, atol=1e-6)
+    assert all(torch.equal(p.grad, torch.full_like(p, 7.0)) for p in model.parameters() if p.grad is not None)
+    assert all(parameter.grad is not None for parameter in model.parameters())
+
+
 def test_a_failing_estimate_leaves_the_model_as_it_was() -> None:
     model = tiny_llama()
     with pytest.raises(RuntimeError, match="no data"):
