@@ -29,7 +29,7 @@ def save_directions(path: Path, space: ParameterSpace, directions: Mapping[str, 
     Args:
         path: A .safetensors file.
         space: The space that the directions are vectors of.
-        directions: By name, such as `random-0`, `gradient`, `top-1`.
+        directions: Vectors of the space by name, such as `random-0`, `gradient`, `top-1`.
 
     Raises:
         DirectionError: There is no direction, or one does not have the space's blocks.
@@ -49,7 +49,7 @@ def save_directions(path: Path, space: ParameterSpace, directions: Mapping[str, 
 
 
 def load_directions(path: Path, space: ParameterSpace) -> dict[str, Vector]:
-    """Return the directions of a file as vectors of a space, in its types and on its devices.
+    """Return the directions of a file by name, as vectors of the space, in its types and on its devices.
 
     Args:
         path: A file that `save_directions` wrote.

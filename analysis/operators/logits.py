@@ -61,7 +61,12 @@ class LogitsOperator(SpaceOperator):
         self._compiled = compiled_layers(space.model, compile_layers, compute_dtype, second_order=False)
 
     def middle(self, scored: ScoredLogits, tangent: Tensor) -> Tensor:
-        """Return M u (N, V) for u = J v (N, V)."""
+        """Return M u (N, V), N counted rows and V classes.
+
+        Args:
+            scored: The logits of a batch, without their tangent.
+            tangent: u = J v (N, V).
+        """
         raise NotImplementedError
 
     def add_products(self, direction: Vector, product: Vector) -> int:
