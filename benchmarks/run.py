@@ -14,6 +14,7 @@ from typing import Any
 
 from benchmarks.checkpoints import CheckpointPolicy
 from benchmarks.columns import sharpness_columns, training_columns
+from benchmarks.errors import one_line
 from benchmarks.evaluating import draw, evaluate
 from benchmarks.fitting import fit
 from benchmarks.measuring import measure
@@ -82,7 +83,7 @@ def execute(
     try:
         return _execute(spec, model_folder, folder, checkpoints, policy, progress, clock, started)
     except Exception as error:
-        raise RunFailed(clock.stage, _one_line(error, spec), _circumstances(error)) from error
+        raise RunFailed(clock.stage, _message(error, spec), _circumstances(error)) from error
 
 
 def _circumstances(error: Exception) -> dict[str, Any]:
@@ -91,8 +92,8 @@ def _circumstances(error: Exception) -> dict[str, Any]:
     return {"kind": "out-of-memory"} if is_out_of_memory(error) else {}
 
 
-def _one_line(error: Exception, spec: RunSpec) -> str:
-    message = " ".join(str(error).split()) or type(error).__name__
+def _message(error: Exception, spec: RunSpec) -> str:
+    message = one_line(error)
     if is_out_of_memory(error):
         return (
             f"out of memory; lower --micro-batch-size (now {spec.micro_batch_size}, and its halves were tried) or, if "
@@ -145,7 +146,7 @@ def _execute(
                     update = progress.stage("measuring")
                     measurement = measure(spec, trained.model, task, rows["train"], architecture, update)
             except Exception as error:
-                problem = _one_line(error, spec)
+                problem = _message(error, spec)
     row |= training_columns(spec, trained) | {"peak_memory_bytes": fitted.peak_memory_bytes}
     row |= sharpness_columns(measurement)
     write_sides(folder, trained, examples, measurement, drawn)

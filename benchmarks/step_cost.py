@@ -19,6 +19,7 @@ import torch
 from peft import LoraConfig
 from torch import nn
 
+from benchmarks.errors import first_line
 from benchmarks.step_record import FLOOR, STOCK_LORA, StepCost
 from benchmarks.step_timing import (
     COMPILED,
@@ -124,7 +125,7 @@ def _time_group(
         try:
             made[variant] = _step(subject, *variant, steps=steps)
         except RuntimeError as error:
-            failed[str(variant)] = str(error).splitlines()[0]
+            failed[str(variant)] = first_line(error)
     for shape in shapes:
         batch = subject.batch(*shape)
         if device.type == "cuda":

@@ -10,9 +10,11 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
@@ -60,7 +62,11 @@ def load_directions(path: Path, space: ParameterSpace) -> dict[str, Vector]:
     """
     if not path.is_file():
         raise DirectionError(f"there is no file of directions {path}")
-    with safe_open(path, framework="pt") as file:
+    with ExitStack() as stack:
+        try:
+            file: Any = stack.enter_context(safe_open(path, framework="pt"))
+        except SafetensorError:
+            raise DirectionError(f"{path} is no file of directions; expected one written by save_directions") from None
         metadata = file.metadata() or {}
         if metadata.get("format") != _FORMAT:
             raise DirectionError(f"{path} is no file of directions; expected one written by save_directions")

@@ -13,13 +13,12 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
 
 import torch
 from torch import Tensor
 
 from analysis import vectors
-from analysis.errors import DirectionError, SettingsError
+from analysis.errors import DirectionError, SettingsError, nearest
 from analysis.sharpness.displacement import weight_moves
 from analysis.spaces import LoraSpace, ParameterSpace
 from analysis.spaces.radius import smallest_scale
@@ -62,10 +61,9 @@ class WeightNorm:
     eta: float = 0.01
 
     def __post_init__(self) -> None:
-        """Refuse an unknown norm."""
+        """Refuse an unknown norm, and an eta that is not positive."""
         if self.name not in NORMS:
-            near = get_close_matches(self.name, NORMS, n=1, cutoff=0.0)[0]
-            raise SettingsError(f"unknown norm {self.name!r}; did you mean {near!r}? Known: {', '.join(NORMS)}")
+            raise SettingsError(f"unknown norm {self.name!r}{nearest(self.name, NORMS)}; known: {', '.join(NORMS)}")
         if not self.eta > 0:
             raise SettingsError(f"eta is {self.eta}; expected a positive number such as 0.01")
 

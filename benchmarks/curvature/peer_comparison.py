@@ -31,6 +31,7 @@ from benchmarks.curvature.peer_routes import (
     version,
 )
 from benchmarks.curvature.records import CurvatureRecord, Peak, RecordFile, median_seconds
+from benchmarks.errors import first_line
 
 Score = Callable[[Answer], float]
 Reduce = Callable[[Sequence[float]], float]
@@ -171,7 +172,7 @@ def _record(
             peer = _climb(case, file, settings, route, score, reduce)
         except RuntimeError as error:
             # A library that cannot do it is an outcome; what the others reached is kept.
-            file.add(replace(base, peer=name, note=f"{note}; peer failed: {str(error).splitlines()[0]}"))
+            file.add(replace(base, peer=name, note=f"{note}; peer failed: {first_line(error)}"))
             continue
         file.add(
             replace(

@@ -20,7 +20,7 @@ from benchmarks.reliability.damage import (
     damaged_tree,
     json_text,
 )
-from benchmarks.reliability.target import ACCEPTED, REFUSED, Target, one_line
+from benchmarks.reliability.target import ACCEPTED, REFUSED, Target, refusal
 
 
 class AdapterTarget(Target):
@@ -56,7 +56,7 @@ class AdapterTarget(Target):
                 read(adapter)
                 answers.append(ACCEPTED)
             except (AnalysisError, UsageError) as error:
-                answers.append(one_line(error))
+                answers.append(refusal(error))
         return ACCEPTED if ACCEPTED in answers else REFUSED
 
 

@@ -17,7 +17,7 @@ from benchmarks.reliability.damage import (
     damaged_tree,
     json_text,
 )
-from benchmarks.reliability.target import ACCEPTED, REFUSED, Target, Unanswered, one_line
+from benchmarks.reliability.target import ACCEPTED, REFUSED, Target, Unanswered, refusal
 from benchmarks.settings import CompareSettings, as_plain
 from reports.fields import RunStoreError
 from reports.published_file import PUBLISHED, read_numbers
@@ -90,5 +90,5 @@ class PublishedTarget(Target):
         try:
             read_numbers(path)
         except RunStoreError as error:
-            return one_line(error)
+            return refusal(error)
         return ACCEPTED

@@ -18,7 +18,7 @@ from benchmarks.reliability.damage import (
     json_text,
 )
 from benchmarks.reliability.stores import write_small_store
-from benchmarks.reliability.target import ACCEPTED, Target, Unanswered, one_line
+from benchmarks.reliability.target import ACCEPTED, Target, Unanswered, refusal
 from reports.fields import RunStoreError
 from reports.render import render
 
@@ -58,7 +58,7 @@ class StoreTarget(Target):
             with contextlib.nullcontext() if draw.random() < _DRAWN else _without_figures():
                 result = render(store)
         except RunStoreError as error:
-            return one_line(error)
+            return refusal(error)
         if SCRIPT in result.page.read_text(encoding="utf-8"):
             raise Unanswered("the page holds a script of the input as it is")
         return ACCEPTED

@@ -39,7 +39,7 @@ class Target(ABC):
         """Make an input in an empty folder and have it answered."""
 
 
-def one_line(error: Exception) -> str:
+def refusal(error: Exception) -> str:
     """Return "refused" if an error says what is wrong in one line.
 
     Raises:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from analysis import (
+    EmpiricalFisherOperator,
     FullSpace,
     GaussNewtonOperator,
     HessianOperator,
@@ -90,6 +91,10 @@ def _refusals() -> list[str]:
     for options in ({"route": "forward"}, {"compile_layers": True}):
         with pytest.raises(SettingsError) as refused:
             HessianOperator(Objective(model, BATCHES), space, **options)
+        said.append(str(refused.value))
+    for operator in (GaussNewtonOperator, EmpiricalFisherOperator):
+        with pytest.raises(SettingsError) as refused:
+            operator(Objective(model, BATCHES), space)
         said.append(str(refused.value))
     return said
 
