@@ -12,7 +12,7 @@ from tokenizers import Tokenizer
 from transformers import AutoModelForSequenceClassification
 
 from benchmarks.choices import MethodChoice
-from benchmarks.errors import UsageError, nearest
+from benchmarks.errors import UsageError, nearest, one_line
 from benchmarks.language import language_kind
 from benchmarks.loading import is_classifier, read_config
 from benchmarks.models import medium_of
@@ -161,7 +161,7 @@ def _check_tokenizer(folder: Path, config: Any) -> None:
     try:
         vocabulary = Tokenizer.from_file(str(file)).get_vocab(with_added_tokens=True)
     except Exception as error:  # of the Rust library, which has no class of its own for it
-        raise UsageError(f"--model: {file} cannot be read: {' '.join(str(error).split())[:200]}") from None
+        raise UsageError(f"--model: {file} cannot be read: {one_line(error, most=200)}") from None
     token, last = max(vocabulary.items(), key=lambda entry: entry[1], default=("", -1))
     if last >= known:
         raise UsageError(

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from transformers import AutoConfig
 
-from benchmarks.errors import UsageError
+from benchmarks.errors import UsageError, one_line
 from benchmarks.hub import fetch, is_hub_name
 from benchmarks.models import fingerprint_of
 
@@ -43,7 +43,7 @@ def locate_judge(name: str, *, flag: str) -> Path:
     try:
         kind = AutoConfig.from_pretrained(folder, local_files_only=True).model_type
     except (OSError, ValueError, KeyError) as error:
-        raise UsageError(f"{flag}: {folder} cannot be read: {' '.join(str(error).split())}") from None
+        raise UsageError(f"{flag}: {folder} cannot be read: {one_line(error)}") from None
     if flag == "--clip-model" and kind != "clip":
         raise UsageError(
             f"{flag}: {folder} is a model of type {kind!r}; expected 'clip', a CLIPModel such as "

@@ -15,7 +15,7 @@ from transformers import AutoConfig, AutoModelForSequenceClassification, AutoTok
 
 from benchmarks.architecture import Architecture
 from benchmarks.classification import SequenceClassifier
-from benchmarks.errors import UsageError
+from benchmarks.errors import UsageError, first_line
 from benchmarks.judge_models import locate_judge
 from benchmarks.language import LanguageModel, language_kind
 from benchmarks.models import medium_of
@@ -110,7 +110,7 @@ def open_model(folder: Path, *, device: torch.device, options: LoadOptions | Non
     except (OSError, ValueError, KeyError, RuntimeError) as error:
         if isinstance(error, UsageError | torch.cuda.OutOfMemoryError):
             raise
-        reason = str(error).strip().splitlines()[0]
+        reason = first_line(error)
         raise UsageError(f"--model: {folder} cannot be loaded as a text-to-image model: {reason}") from None
 
 
@@ -164,7 +164,7 @@ def load_model(
         config = read_config(folder, trust_remote_code=options.trust_remote_code)
         model = _load(folder, config, device, options, given)
     except (OSError, ValueError, KeyError, ImportError) as error:
-        reason = str(error).strip().splitlines()[0]
+        reason = first_line(error)
         raise UsageError(f"--model: {folder} cannot be loaded as a language model: {reason}") from None
     if is_classifier(config):
         # A decoder that classifies looks for its last token, which padding follows.

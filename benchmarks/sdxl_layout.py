@@ -13,7 +13,7 @@ from typing import Any
 from safetensors import SafetensorError, safe_open
 from transformers import CLIPTextConfig
 
-from benchmarks.errors import UsageError
+from benchmarks.errors import UsageError, one_line
 
 INDEX = "model_index.json"
 PIPELINE = "StableDiffusionXLPipeline"
@@ -42,8 +42,8 @@ def read_part(folder: Path, part: str) -> dict[str, Any]:
     path = folder / part / name
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise UsageError(f"--model: {path} cannot be read: {' '.join(str(error).split())}") from None
+    except (OSError, ValueError, RecursionError) as error:
+        raise UsageError(f"--model: {path} cannot be read: {one_line(error)}") from None
     if not isinstance(content, dict):
         raise UsageError(f"--model: {path} holds a {type(content).__name__}; expected an object")
     return content
@@ -87,7 +87,7 @@ def _check_weights(folder: Path, part: str) -> None:
             with safe_open(path, framework="pt"):
                 pass  # opening reads and checks the header
         except (OSError, SafetensorError) as error:
-            raise UsageError(f"--model: {path} cannot be read: {' '.join(str(error).split())}") from None
+            raise UsageError(f"--model: {path} cannot be read: {one_line(error)}") from None
     if whole:
         return
     pickled = next(iter(sorted((folder / part).glob("*.bin"))), None)

@@ -18,7 +18,7 @@ from math import prod
 import torch
 from torch import Tensor
 
-from bilora.adapters import groups_of
+from bilora.factor_norms import groups_of
 from bilora.shards import shard_of
 
 # Numbers of one piece of a large draw on the CPU.

@@ -18,8 +18,8 @@ from typing import Any
 import torch
 from torch import Tensor, distributed, nn
 
-from bilora.adapters import groups_of
 from bilora.draws import keyed_generator
+from bilora.factor_norms import groups_of
 
 _RANGE, _CORANGE = 0, 1
 

@@ -43,6 +43,12 @@ def build_optimizer(
         total_steps: How many steps the optimizer will take; only methods with a schedule of their own need it.
         **optimizer_options: Passed on, for example `betas` or `fused`.
 
+    Returns:
+        The optimizer. Its `step` clips, lets the method act before and after, and counts the method's steps.
+
+    Raises:
+        MethodError: If the method is not attached, or cannot be trained as the weights are sharded.
+
     Shard the model (FSDP2's `fully_shard`) before; several ranks call this together.
     """
     method.follow()

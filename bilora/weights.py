@@ -15,8 +15,9 @@ import torch
 from peft import PeftModel
 from torch import Tensor, nn
 
-from bilora.adapters import LoraFactors, displacement_norm, lora_factors
 from bilora.effective import AdaptedLayer, adapted_layers, is_plain_lora, precise
+from bilora.factor_norms import displacement_norm
+from bilora.factors import LoraFactors, lora_factors
 from bilora.shards import local, local_all, shards, summed
 
 

@@ -31,7 +31,7 @@ from benchmarks.storage import StorageError
 from benchmarks.store import SCHEMA, RunStore
 from benchmarks.written import now
 from reports.fields import RunStoreError
-from reports.runs import load_run
+from reports.run_folder import load_run
 
 EXIT_OK, EXIT_RUN_FAILED, EXIT_USAGE, EXIT_INTERRUPTED = 0, 1, 2, 130
 #: Seconds of a run on two CPU cores, where no finished run says better.

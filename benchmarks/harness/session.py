@@ -18,7 +18,7 @@ from rich.console import Console
 from transformers import AutoConfig, AutoTokenizer
 
 from benchmarks.environment import Quiet, environment
-from benchmarks.errors import UsageError
+from benchmarks.errors import UsageError, first_line, one_line
 from benchmarks.harness.host import adapted, load_base
 from benchmarks.harness.spec import RECORD, ScoreSpec, ScoreStore
 from benchmarks.harness.subjects import Base, Subject, adapter_fingerprint, check_fit
@@ -94,7 +94,7 @@ def _fingerprint(base: Base) -> str:
         # On the hub a revision stands for all files.
         revision = AutoConfig.from_pretrained(base.source, trust_remote_code=False)._commit_hash
     except (OSError, ValueError, KeyError) as error:
-        reason = str(error).strip().splitlines()[0]
+        reason = first_line(error)
         raise UsageError(f"--model: {base.source} cannot be read: {reason}") from None
     return str(revision)
 
@@ -194,7 +194,7 @@ def _score(job: Job, index: int, model: Any, tokenizer: Any, store: ScoreStore, 
 
 
 def _note_failure(spec: ScoreSpec, store: ScoreStore, error: Exception) -> None:
-    message = " ".join(str(error).split()) or type(error).__name__
+    message = one_line(error)
     if is_out_of_memory(error):
         message = f"out of memory; lower --batch-size: {message}"
     noted = store.record_failure(spec, message=message, details="".join(traceback.format_exception(error)))

@@ -19,7 +19,7 @@ from transformers import AutoConfig
 
 from analysis.adapter_folder import CONFIG, WEIGHTS, AdapterFolder, check_adapter_folder
 from analysis.errors import AnalysisError
-from benchmarks.errors import UsageError
+from benchmarks.errors import UsageError, first_line
 from benchmarks.language import language_kind
 from benchmarks.models import SHIPPED, check_files, fingerprint_of, shipped_models
 from bilora.auxiliary import AUXILIARY
@@ -145,7 +145,7 @@ def check_fit(base: Base, subjects: Sequence[Subject]) -> None:
         with torch.device("meta"):
             model = language_kind(config).model_class.from_config(config)
     except (OSError, ValueError, KeyError) as error:
-        reason = str(error).strip().splitlines()[0]
+        reason = first_line(error)
         raise UsageError(f"--model: {base.source} cannot be read as a language model: {reason}") from None
     modules = dict(model.named_modules())
     for folder in adapters:

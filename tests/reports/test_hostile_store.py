@@ -11,9 +11,9 @@ import pytest
 
 from benchmarks.reliability.stores import write_small_store
 from reports.fields import LARGEST_FILE, RunStoreError, number, read_json
-from reports.published import PUBLISHED, published_numbers, read_numbers
 from reports.render import render
-from reports.runs import Failure, load_run
+from reports.run_folder import load_run
+from reports.runs import Failure
 from reports.store import load_store
 from reports.tidy import _storable
 from reports.versions import differences
@@ -137,27 +137,6 @@ def test_a_smaller_micro_batch_is_said(store: Path) -> None:
 def test_a_failure_without_a_message_still_is_a_reason() -> None:
     assert str(Failure(stage="", message="")) == "no reason was recorded"
     assert str(Failure(stage="train", message="")) == "failed in train: no reason was recorded"
-
-
-@pytest.mark.parametrize(
-    ("change_line", "message"),
-    [
-        (lambda line: line.replace(b"59.74", b"x"), "row 2 has value 'x'; expected a number"),
-        (lambda line: line.replace(b"59.74", b"inf"), "row 2 has value 'inf'"),
-        (lambda line: line.replace(b"59.74", b""), "row 2 has no value"),
-        (lambda line: line[:20] + b"\n", "row 2 has no "),
-        (lambda line: b"\xff" + line, "cannot be read"),
-    ],
-)
-def test_published_numbers_are_read_or_refused_by_row(
-    change_line: Callable[[bytes], bytes], message: str, tmp_path: Path
-) -> None:
-    assert len(published_numbers()) > 400
-    head, first, *rest = PUBLISHED.read_bytes().splitlines(keepends=True)
-    path = tmp_path / "published.csv"
-    path.write_bytes(head + change_line(first) + b"".join(rest[:1]))
-    with pytest.raises(RunStoreError, match=message):
-        read_numbers(path)
 
 
 def test_numbers_beyond_64_bits_are_left_out() -> None:
