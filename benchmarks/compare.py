@@ -8,6 +8,7 @@ and measured by all ranks together, and the first rank alone scores, writes and 
 from __future__ import annotations
 
 import shlex
+import signal
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -218,4 +219,6 @@ def report(specs: Sequence[RunSpec], *, store: RunStore, console: Console) -> No
 
 
 if __name__ == "__main__":
+    # A polite kill is an interruption too, as a cluster's scheduler sends it before the time is over.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     sys.exit(main())

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import signal
 import socket
+import threading
 from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
@@ -37,6 +39,17 @@ def connect(address: str | None) -> Any:
     check_installed()
     import ray
 
+    at_term = signal.getsignal(signal.SIGTERM)
+    try:
+        _join(ray, address)
+    finally:
+        # Ray takes SIGTERM for itself; here it is an interruption, after which the store is left clean.
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, at_term)
+    return ray
+
+
+def _join(ray: Any, address: str | None) -> None:
     wanted = address or os.environ.get("RAY_ADDRESS") or "auto"
     _check_answers(wanted)
     quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": "warning"}
@@ -48,7 +61,6 @@ def connect(address: str | None) -> Any:
         ray.init(include_dashboard=False, **quiet)
     except (RuntimeError, ValueError) as error:
         raise UsageError(f"--ray-address: {wanted} cannot be joined: {_first_line(error)}") from None
-    return ray
 
 
 def _check_answers(address: str) -> None:

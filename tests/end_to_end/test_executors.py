@@ -105,19 +105,33 @@ def test_a_killed_worker_s_run_goes_on_from_its_checkpoint_on_another_worker(fol
     assert_clean(folder / "killed")
 
 
-def test_an_interrupted_grid_is_clean_and_the_same_command_goes_on(folder: Path) -> None:
-    asked = arguments(folder, "interrupted", "--executor", "local", "--workers", "2")
+@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_grid_is_clean_and_the_same_command_goes_on(folder: Path, sent: signal.Signals) -> None:
+    out = f"interrupted-{sent.name}"
+    asked = arguments(folder, out, "--executor", "local", "--workers", "2")
     command = started(*asked)
-    _, process = in_training(folder / "interrupted")
-    command.send_signal(signal.SIGINT)
+    _, process = in_training(folder / out)
+    command.send_signal(sent)
     _, errors = command.communicate(timeout=PATIENCE)
     assert command.returncode == 130
     assert "interrupted; finished runs are kept" in errors
     assert not Path(f"/proc/{process}").exists()
-    assert_clean(folder / "interrupted")
-    assert not (folder / "interrupted" / "failed").exists()
+    assert_clean(folder / out)
+    assert not (folder / out / "failed").exists()
     assert compare.main(asked) == 0
-    assert_same(folder, "interrupted")
+    assert_same(folder, out)
+
+
+def test_two_commands_over_one_folder_share_the_runs(folder: Path) -> None:
+    asked = arguments(folder, "shared", "--executor", "local")
+    commands = [started(*asked) for _ in range(2)]
+    ended = [command.communicate(timeout=PATIENCE) for command in commands]
+    assert [command.returncode for command in commands] == [0, 0], ended
+    assert_same(folder, "shared")
+    assert_clean(folder / "shared")
+    # Each run was begun by one worker: what the other found finished it did not train.
+    logs = "".join(path.read_text() for path in (folder / "shared" / "workers").glob("*.log"))
+    assert logs.count(": training") == 3
 
 
 @pytest.fixture
