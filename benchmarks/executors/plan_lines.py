@@ -45,9 +45,16 @@ class GridPlan:
     estimated: int
 
 
-def plan_grid(plan: ComparisonPlan, workers: int) -> GridPlan:
-    """Return how so many workers would carry out what is missing of a comparison."""
-    missing = [(entry.seeds - (entry.finished or 0), entry.hours) for entry in plan.runs]
+def plan_grid(plan: ComparisonPlan, workers: int, *, trials: int | None = None) -> GridPlan:
+    """Return how so many workers would carry out what is missing of a comparison.
+
+    Args:
+        plan: The comparison's.
+        workers: At once.
+        trials: Take so many trials of every method on every task in place of the final runs.
+    """
+    counts = [entry.seeds - (entry.finished or 0) if trials is None else trials for entry in plan.runs]
+    missing = list(zip(counts, (entry.hours for entry in plan.runs), strict=True))
     runs = sum(count for count, _ in missing)
     hours = [each for count, each in missing if each is not None for _ in range(count)]
     families = [number for number, (count, each) in enumerate(missing) if each is not None for _ in range(count)]
@@ -72,27 +79,26 @@ def _of_one(plan: ComparisonPlan, unit: str) -> list[str]:
     settings = plan.comparison.settings
     here = torch.cuda.is_available()
     if settings.executor == "inline":
-        alone = _sentence("this process, one run after the other", plan_grid(plan, 1), unit)
+        alone = _sentence("this process, one run after the other", plan, 1, unit)
         return [alone, *_better(settings)]
     if settings.executor == "ray":
         if settings.workers is None:
             return _of_sizes("a Ray cluster with room for {} at once", CLUSTERS, plan, unit)
-        return [_sentence(f"{settings.workers} workers of a Ray cluster", plan_grid(plan, settings.workers), unit)]
+        return [_sentence(f"{settings.workers} workers of a Ray cluster", plan, settings.workers, unit)]
     if settings.device == "cuda" and not here and settings.workers is None:
         return _of_sizes("a machine with GPUs for {}", MACHINES, plan, unit)
     on_gpus = here and settings.device != "cpu"
     count = settings.workers or (worker_count("cuda", None) if on_gpus else 1)
     where = "each with a GPU of its own" if on_gpus or settings.device == "cuda" else "sharing the CPU's cores"
-    return [_sentence(f"{count} {'process' if count == 1 else 'processes'}, {where}", plan_grid(plan, count), unit)]
+    return [_sentence(f"{count} {'process' if count == 1 else 'processes'}, {where}", plan, count, unit)]
 
 
 def _of_sizes(who: str, sizes: Sequence[int], plan: ComparisonPlan, unit: str) -> list[str]:
     """Say it for several sizes, up to the first that has room for everything."""
     found = []
     for size in sizes:
-        grid = plan_grid(plan, size)
-        found.append(_sentence(who.format(size), grid, unit))
-        if size >= grid.runs:
+        found.append(_sentence(who.format(size), plan, size, unit))
+        if size >= plan_grid(plan, size).runs:
             break
     return found
 
@@ -105,10 +111,18 @@ def _better(settings: CompareSettings) -> list[str]:
     return [f"this machine has {gpus} GPUs: --executor local would use them all, one run on each"]
 
 
-def _sentence(who: str, grid: GridPlan, unit: str) -> str:
+def _sentence(who: str, plan: ComparisonPlan, workers: int, unit: str) -> str:
+    trials = plan.comparison.settings.tune
+    final = _runs(plan_grid(plan, workers), "runs" if trials is None else "final runs", unit)
+    if trials is None:
+        return f"{who}: {final}"
+    return f"{who}: {_runs(plan_grid(plan, workers, trials=trials), 'trials', unit)}; then {final}"
+
+
+def _runs(grid: GridPlan, name: str, unit: str) -> str:
     if not grid.runs:
-        return f"{who}: nothing is missing"
-    text = f"{who}: {grid.runs} runs in {grid.waves} {'wave' if grid.waves == 1 else 'waves'}"
+        return "nothing is missing"
+    text = f"{grid.runs} {name} in {grid.waves} {'wave' if grid.waves == 1 else 'waves'}"
     if grid.workers > 1:
         text += f" of {grid.workers}"
     if grid.hours is None:

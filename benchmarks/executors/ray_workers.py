@@ -98,7 +98,8 @@ class RayWorker:
             if self._stopped:
                 raise Stopped from None
             self._kill()
-            raise WorkerLost(_reason(error)) from None
+            raised = isinstance(error, self._ray.exceptions.RayTaskError)
+            raise WorkerLost(_reason(error, raised=raised)) from None
 
     def stop(self) -> None:
         """End the actor, at once if it is at work, and ask for no other."""
@@ -113,13 +114,10 @@ class RayWorker:
                 self._ray.kill(actor)
 
 
-def _reason(error: BaseException) -> str:
-    """Say how an actor was lost, in one line."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    kind = type(error).__name__
-    if kind == "RayTaskError" or "Error" in (lines[-1] if lines else "").split(":")[0]:
-        return f"raised {lines[-1][:200]}" if lines else f"raised {kind}"
-    return f"is gone ({kind}: {lines[0][:200]})" if lines else f"is gone ({kind})"
+def _reason(error: BaseException, *, raised: bool) -> str:
+    """Say in one line how an actor was lost: by what it raised, which ends a traceback, or by what Ray says of it."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
+    return f"raised {lines[-1][:200]}" if raised else f"is gone: {lines[0][:200]}"
 
 
 def _all_places(ray: Any, device: str, threads: int) -> int:

@@ -53,6 +53,13 @@ def test_runs_without_an_estimate_are_counted_and_not_timed() -> None:
     ]
 
 
+def test_tuning_is_a_grid_of_its_own_before_the_final_runs() -> None:
+    (line,) = executor_sentences([plan(1.0, seeds=4, executor="local", workers=2, tune=6)], "h")
+    assert (
+        "6 trials in 3 waves of 2, about 3.0 h from the first to the last, 6.0 h; then 4 final runs in 2 waves" in line
+    )
+
+
 def test_a_cluster_of_unknown_size_is_planned_for_several_up_to_one_for_all() -> None:
     lines = executor_sentences([plan(1.0, seeds=20, executor="ray")], "GPU hours")
     assert [line.split(":")[0] for line in lines] == [
