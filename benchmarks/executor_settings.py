@@ -30,7 +30,7 @@ class ExecutorSettings:
     ray_address: str | None = setting(
         None,
         parsing.optional(parsing.text),
-        "cluster for --executor ray, as HOST:PORT or ray://HOST:PORT; none: RAY_ADDRESS, the one that runs here, or a "
-        "new one of this machine",
+        "head of the cluster for --executor ray, as HOST:PORT; none: RAY_ADDRESS, the one that runs here, or a new one "
+        "of this machine",
         metavar="ADDRESS",
     )

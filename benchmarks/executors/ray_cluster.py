@@ -67,10 +67,11 @@ def _check_answers(address: str) -> None:
     """Refuse an address at which nothing answers, for which Ray itself would wait minutes."""
     if address in ("auto", "local"):
         return
-    host, colon, port = address.removeprefix("ray://").rpartition(":")
-    if not (colon and host and port.isdigit()):
+    host, colon, port = address.rpartition(":")
+    if not (colon and host and port.isdigit()) or "/" in host:
         raise UsageError(
-            f"--ray-address: found {address!r}; expected HOST:PORT or ray://HOST:PORT, as in 10.0.0.1:6379"
+            f"--ray-address: found {address!r}; expected HOST:PORT of the head, as in 10.0.0.1:6379 (the command "
+            "itself runs on a node of the cluster)"
         )
     try:
         socket.create_connection((host.strip("[]"), int(port)), timeout=ANSWER_WITHIN).close()
