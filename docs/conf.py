@@ -9,7 +9,7 @@ from typing import Any
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE.parent))
 
-from docs.pages import api, commands, registries  # noqa: E402
+from docs.pages import api, board, commands, registries  # noqa: E402
 
 project = "bilora"
 author = "the bilora authors"
@@ -52,3 +52,4 @@ def _write_pages(_app: Any) -> None:
     commands.write_pages(reference / "commands")
     api.write_pages(reference / "api")
     registries.write_pages(reference)
+    board.write_page(reference)

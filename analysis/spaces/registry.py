@@ -19,7 +19,6 @@ _FACTORS: dict[str, type[LoraSpace] | type[TangentSpace]] = {
     space.name: space for space in (LoraSpace, TangentSpace, AuxiliarySpace)
 }
 
-#: Names of the spaces that every adapted model has; a layer is `layer:NAME`.
 space_names = (*_WEIGHTS, *_FACTORS)
 """Every name but those of single layers, which are `layer:NAME`."""
 

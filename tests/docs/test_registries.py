@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import fields
 
 import pytest
 
+from benchmarks.claims.board import readme_table, summary
 from benchmarks.presets import canonical_names
 from benchmarks.tasks import DATA_TASKS, TASKS
 from bilora.methods import METHODS
 from bilora.variants import VARIANTS
-from docs.pages import registries
+from docs.pages import board, registries
 
 
 @pytest.mark.parametrize(
@@ -40,3 +42,10 @@ def test_every_task_is_there_with_its_recipe() -> None:
 
 def test_bars_and_stars_of_cells_do_not_end_them() -> None:
     assert registries.table(("a",), [("|w| * x",)]).splitlines()[2] == r"| \|w\| \* x |"
+
+
+def test_the_page_of_claims_shows_the_committed_board() -> None:
+    record = json.loads(board.RESULTS.read_text())
+    text = board.claims_page(record)
+    assert readme_table(record) in text
+    assert summary(record) in text
