@@ -34,6 +34,8 @@ myst_heading_anchors = 3
 # Docstrings put code into single backticks.
 default_role = "code"
 
+# Defaults as the source has them, not as objects print themselves.
+autodoc_preserve_defaults = True
 autodoc_typehints = "signature"
 autodoc_typehints_format = "short"
 autodoc_class_signature = "mixed"

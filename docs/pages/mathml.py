@@ -15,11 +15,20 @@ def setup(app: Sphinx) -> dict[str, Any]:
     return {"parallel_read_safe": True, "parallel_write_safe": True}
 
 
+def mathml(tex: str, *, block: bool) -> str:
+    """Return a formula as MathML, its bars and brackets as high as letters."""
+    found: str = tex2mathml(tex, as_block=block)
+    for fence in "‖|⟨⟩":
+        found = found.replace(f"<mo>{fence}</mo>", f'<mo stretchy="false">{fence}</mo>')
+    return found
+
+
 def _visit_inline(translator: Any, node: nodes.math) -> None:
-    translator.body.append(tex2mathml(node.astext()))
+    translator.body.append(mathml(node.astext(), block=False))
     raise nodes.SkipNode
 
 
 def _visit_block(translator: Any, node: nodes.math_block) -> None:
-    translator.body.append(tex2mathml(node.astext(), as_block=True))
+    # A theme gives formulas scroll bars; one that fits needs none.
+    translator.body.append(f'<div style="overflow: hidden">{mathml(node.astext(), block=True)}</div>')
     raise nodes.SkipNode
