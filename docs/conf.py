@@ -9,7 +9,7 @@ from typing import Any
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE.parent))
 
-from docs.pages import api, board, commands, registries  # noqa: E402
+from docs.pages import api, board, commands, examples, registries  # noqa: E402
 
 project = "bilora"
 author = "the bilora authors"
@@ -25,6 +25,7 @@ exclude_patterns = ["_build", "pages"]
 html_theme = "furo"
 html_title = "bilora"
 html_static_path: list[str] = []
+html_show_copyright = False
 html_copy_source = False
 html_show_sourcelink = False
 html_math_renderer = "mathml"
@@ -55,3 +56,4 @@ def _write_pages(_app: Any) -> None:
     api.write_pages(reference / "api")
     registries.write_pages(reference)
     board.write_page(reference)
+    examples.write_pages(HERE / "examples")

@@ -1,6 +1,7 @@
 """The board of answers: claims.json, and the same in Markdown and as a page that needs nothing else.
 
-The table of the project's README is `python -m benchmarks.claims.board claims.json`, so that the two cannot differ.
+`python -m benchmarks.claims.board claims.json` prints the table; the site's page of claims is made from it, so that
+the two cannot differ.
 """
 
 from __future__ import annotations
@@ -64,7 +65,7 @@ def markdown_table(claims: Iterable[Record]) -> str:
 
 
 def readme_table(record: Record) -> str:
-    """Return the table of the README: every claim over all of its tasks, and each task of the first group."""
+    """Return the table of the site: every claim over all of its tasks, and each task of the first group."""
     return markdown_table(claim for claim in record["claims"] if not claim["detail"])
 
 

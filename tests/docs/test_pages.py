@@ -1,4 +1,4 @@
-"""Every snippet of the README, the site's own pages and the examples runs as it is printed."""
+"""Every snippet of the site's own pages runs as it is printed; those of the README do in tests/end_to_end."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from tests.docs.running import run_page
 ROOT = Path(__file__).parents[2]
 NAMES = ("methods", "variants", "tasks", "presets", "claims")
 # Written by the site's build, from what is tested elsewhere.
-GENERATED = ("reference/api/", "reference/commands/", *(f"reference/{name}.md" for name in NAMES))
+GENERATED = ("docs/examples/", "reference/api/", "reference/commands/", *(f"reference/{name}.md" for name in NAMES))
 PAGES = [
     path
-    for path in (ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md")))
+    for path in (ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md")))
     if path.is_file() and not any(part in path.as_posix() for part in (*GENERATED, "/_build/"))
 ]
 
