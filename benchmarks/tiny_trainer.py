@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from accelerate import dispatch_model
 from peft import LoraConfig
 from torch import Tensor
 from torch.distributed.fsdp import fully_shard
@@ -22,9 +23,13 @@ from bilora.methods import METHODS
 MODES = ("ddp", "fsdp2")
 #: DDP with replayed passes, which GPUs alone have.
 GRAPHED = "ddp-graphed"
+#: One process whose model has its first layer on one GPU and its second on another.
+SPREAD = "spread"
 #: Rows of a micro-batch and tokens of a row, optimizer steps of a run.
 ROWS, TOKENS, STEPS = 4, 8, 3
 _VOCABULARY = 32
+_PLACES = {"model.embed_tokens": 0, "model.rotary_emb": 0, "model.layers.0": 0}
+_PLACES |= {"model.layers.1": 1, "model.norm": 1, "lm_head": 1}
 _FSDP = {"version": 2, "fsdp_version": 2, "transformer_layer_cls_to_wrap": ["LlamaDecoderLayer"]}
 
 #: Name of a parameter or number -> its value.
@@ -79,7 +84,7 @@ def trainer(
         name: The method.
         folder: The Trainer's own.
         passes: Micro-batches that each rank takes a step.
-        mode: One of `MODES` or `GRAPHED`, if there are several ranks.
+        mode: One of `MODES` or `GRAPHED`, if there are several ranks; `SPREAD`, if there are two GPUs.
         dtype: Type of all weights.
         options: The method's.
         adapter: Changes to the adapter's configuration.
@@ -94,7 +99,9 @@ def trainer(
     elif mode == "fsdp2":
         kind = HandSharded
     factors = {"r": 4, "lora_alpha": 8, "target_modules": "all-linear", "task_type": "CAUSAL_LM", **(adapter or {})}
-    model = _tiny_llama().to(dtype)
+    model: Any = _tiny_llama().to(dtype)
+    if mode == SPREAD:
+        model = dispatch_model(model, device_map=_PLACES)
     torch.manual_seed(3)
     arguments = TrainingArguments(**{**settings, **changes})
     if arguments.n_gpu > 1:

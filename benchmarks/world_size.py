@@ -2,8 +2,9 @@
 
 Every method trains a tiny Llama for a few steps, once in one process and once in two (gloo on the CPU, NCCL on GPUs),
 under DDP and under FSDP2, at the same global batch: two micro-batches a step, which one process takes one after the
-other and two take one each. Examples have unequally many scored tokens. The differences of the updates go into a table
-of `benchmarks/results/reliability.json`, other sections of which are left alone.
+other and two take one each. Examples have unequally many scored tokens. Two GPUs have two more ways: `ddp-graphed`
+replays passes as CUDA graphs, for methods whose passes can be, and `spread` is one process with a layer on each GPU.
+The differences of the updates go into a table of `benchmarks/results/reliability.json`, other sections of which stay.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from typing import Any
 import torch
 from rich.console import Console
 from rich.table import Table
+from torch.distributed.tensor import DTensor
 
 from benchmarks import parsing
 from benchmarks.curvature.options import read_flags
@@ -27,7 +29,18 @@ from benchmarks.environment import environment
 from benchmarks.errors import UsageError, nearest
 from benchmarks.on_ranks import RANKS, on_ranks
 from benchmarks.one_line_parser import OneLineParser
-from benchmarks.tiny_trainer import GRAPHED, MODES, ROWS, STEPS, TOKENS, State, relative_difference, trained, trainer
+from benchmarks.tiny_trainer import (
+    GRAPHED,
+    MODES,
+    ROWS,
+    SPREAD,
+    STEPS,
+    TOKENS,
+    State,
+    relative_difference,
+    trained,
+    trainer,
+)
 from benchmarks.written import write_json
 from bilora import method_names
 from bilora.methods import METHODS
@@ -36,22 +49,38 @@ RESULTS = Path(__file__).parent / "results" / "reliability.json"
 SECTION = "world_size"
 
 
+#: All ways, and those that need GPUs.
+_WAYS = (*MODES, GRAPHED, SPREAD)
+_ON_GPUS = (GRAPHED, SPREAD)
+
+
 def _train_all(cases: Sequence[tuple[str, str]], folder: Path, cuda: bool, dtype: torch.dtype) -> list[State]:
-    return [trained(trainer(name, folder, passes=1, mode=mode, cuda=cuda, dtype=dtype))[0] for name, mode in cases]
+    updates = []
+    for name, mode in cases:
+        run = trainer(name, folder, passes=1, mode=mode, cuda=cuda, dtype=dtype)
+        updates.append(trained(run)[0])
+        if mode == "fsdp2" and not any(isinstance(p, DTensor) for p in run.model.parameters()):
+            raise RuntimeError(f"{name}: fsdp2 was asked for, and nothing is sharded")
+    return updates
 
 
 def measure(methods: Sequence[str], modes: Sequence[str], *, cuda: bool, dtype: torch.dtype) -> dict[str, Any]:
     """Return, per method, the largest relative difference over the ranks of its update from that of one process."""
-    cases = [(name, mode) for mode in modes for name in methods if mode != GRAPHED or METHODS[name].replayable]
+    on_each = [mode for mode in modes if mode != SPREAD]
+    cases = [(name, mode) for mode in on_each for name in methods if mode != GRAPHED or METHODS[name].replayable]
+    table: dict[str, dict[str, float]] = {method: {} for method in methods}
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        ranks = on_ranks(_train_all, folder, cases, folder, cuda, dtype, cuda=cuda)
-        expected = {
-            method: trained(trainer(method, folder, passes=RANKS, cuda=cuda, dtype=dtype))[0] for method in methods
-        }
-    table: dict[str, dict[str, float]] = {method: {} for method in methods}
-    for index, (method, mode) in enumerate(cases):
-        table[method][mode] = max(relative_difference(own[index], expected[method]) for own in ranks)
+
+        def alone(method: str, mode: str) -> State:
+            return trained(trainer(method, folder, passes=RANKS, mode=mode, cuda=cuda, dtype=dtype))[0]
+
+        ranks = on_ranks(_train_all, folder, cases, folder, cuda, dtype, cuda=cuda) if cases else []
+        expected = {method: alone(method, MODES[0]) for method in methods}
+        for index, (method, mode) in enumerate(cases):
+            table[method][mode] = max(relative_difference(own[index], expected[method]) for own in ranks)
+        for method in methods if SPREAD in modes else ():
+            table[method][SPREAD] = relative_difference(alone(method, SPREAD), expected[method])
     return {
         "what": "||update of two processes - update of one|| / ||update of one||, over all trained tensors",
         "steps": STEPS,
@@ -68,12 +97,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = OneLineParser(prog="python -m benchmarks.world_size", description=__doc__.split("\n\n")[1])
     add = parser.add_argument
     add("--methods", default="all", help="methods to train (default: all)")
-    known_modes = ", ".join([*MODES, GRAPHED])
-    add(
-        "--modes",
-        default=",".join(MODES),
-        help=f"ways to train in two processes, of {known_modes} (default: %(default)s)",
-    )
+    add("--modes", default=",".join(MODES), help=f"ways to train, of {', '.join(_WAYS)} (default: %(default)s)")
     add("--device", default="cpu", help="cpu, or cuda with two GPUs (default: %(default)s)")
     add("--dtype", default="float64", help="float64 or float32 (default: %(default)s)")
     add("--out", default=str(RESULTS), metavar="FILE.json", help="file whose section is written (default: results)")
@@ -106,13 +130,14 @@ def _read(options: argparse.Namespace) -> dict[str, Any]:
         },
     )
     methods = method_names() if options.methods == "all" else list(values["methods"])
-    for flag, chosen, known in (("methods", methods, method_names()), ("modes", values["modes"], [*MODES, GRAPHED])):
+    for flag, chosen, known in (("methods", methods, method_names()), ("modes", values["modes"], _WAYS)):
         for name in chosen:
             if name not in known:
                 raise UsageError(f"--{flag}: unknown {name!r}{nearest(name, known)}")
     cuda = values["device"] == "cuda"
-    if GRAPHED in values["modes"] and not cuda:
-        raise UsageError(f"--modes: {GRAPHED} replays CUDA graphs; add --device cuda")
+    for mode in values["modes"]:
+        if mode in _ON_GPUS and not cuda:
+            raise UsageError(f"--modes: {mode} needs two GPUs; add --device cuda")
     if cuda and torch.cuda.device_count() < RANKS:
         raise UsageError(f"--device: cuda needs {RANKS} GPUs here, found {torch.cuda.device_count()}")
     return {

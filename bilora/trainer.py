@@ -24,7 +24,7 @@ from bilora.fused import fuse_adapters
 from bilora.methods import Method, create_method
 from bilora.optimizer import build_optimizer
 from bilora.trainer_checkpoints import MethodCheckpoints
-from bilora.trainer_graphs import GraphedStep, is_spread, refuse_graphs
+from bilora.trainer_graphs import GraphedStep, is_spread, refuse_graphs, wrap_on_side_stream
 from bilora.trainer_ranks import refuse_launch, refuse_wrapped
 from bilora.trainer_window import TrainerWindow
 
@@ -103,6 +103,7 @@ class SharpnessMixin(MethodCheckpoints):
         if cuda_graphs:
             refuse_graphs(self)
             self._graphed = GraphedStep(self, super().training_step)
+            wrap_on_side_stream(self.accelerator)
 
     def _compiling_pays(self) -> bool:
         """Whether to compile unasked: nothing the arguments ask for would get in the way, and it is known to pay."""

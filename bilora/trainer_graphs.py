@@ -61,6 +61,27 @@ class GraphedStep:
         return self._training_step(model, inputs, batch.get(_ITEMS))
 
 
+def wrap_on_side_stream(accelerator: Any) -> None:
+    """Let DDP be built on a stream of its own.
+
+    It keeps the nodes of autograd that write gradients, which belong to the stream on which they were made, and nothing
+    may be recorded that waits for the default stream.
+    """
+    prepare: Callable[..., nn.Module] = accelerator.prepare_model
+
+    def prepared(model: nn.Module, *args: Any, **kwargs: Any) -> nn.Module:
+        if accelerator.device.type != "cuda":
+            return prepare(model, *args, **kwargs)
+        stream: Any = torch.cuda.Stream(accelerator.device)  # type: ignore[no-untyped-call]
+        stream.wait_stream(torch.cuda.current_stream(accelerator.device))
+        with torch.cuda.stream(stream):
+            wrapped = prepare(model, *args, **kwargs)
+        torch.cuda.current_stream(accelerator.device).wait_stream(stream)
+        return wrapped
+
+    accelerator.prepare_model = prepared
+
+
 def refuse_graphs(trainer: SharpnessMixin) -> None:
     """Make sure that a Trainer's steps can be recorded.
 

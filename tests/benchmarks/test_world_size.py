@@ -17,7 +17,7 @@ from benchmarks.world_size import main
         (["--methods", "bilra"], "--methods: unknown 'bilra', did you mean 'bilora'?"),
         (["--modes", "fsdp"], "--modes: unknown 'fsdp', did you mean 'fsdp2'?"),
         (["--device", "cuda"], "--device: cuda needs 2 GPUs here, found"),
-        (["--modes", "ddp-graphed"], "--modes: ddp-graphed replays CUDA graphs; add --device cuda"),
+        (["--modes", "ddp-graphed"], "--modes: ddp-graphed needs two GPUs; add --device cuda"),
         (["--dtype", "bfloat16"], "--dtype: found 'bfloat16'"),
     ],
 )
