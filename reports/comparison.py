@@ -13,7 +13,7 @@ from functools import partial
 
 import numpy as np
 
-from reports.fields import number
+from reports.fields import number, quotient
 from reports.harness import harness_names
 from reports.metric import Metric, read_metric
 from reports.runs import Run
@@ -137,9 +137,9 @@ def _relative_cost(run: Run, baseline: Mapping[int, Run]) -> float | None:
         return None
     # A cost in gradients, each timed beside its step, is free of what else the machine did during either run.
     for name in ("step_gradients", "step_seconds"):
-        own, reference = number(run.row, name), number(partner.row, name)
-        if own is not None and reference:
-            return own / reference
+        ratio = quotient(number(run.row, name), number(partner.row, name))
+        if ratio is not None:
+            return ratio
     return None
 
 
