@@ -165,11 +165,12 @@ def score_matrix(runs: tuple[Run, ...]) -> tuple[Scores, SetMetric] | str:
 
 
 def _difference(runs: tuple[Run, ...], baseline: tuple[Run, ...], reasons: dict[str, str]) -> PairedDifference | None:
-    shared = {run.seed for run in runs} & {run.seed for run in baseline}
+    own, theirs = ({run.seed: run for run in found} for found in (runs, baseline))
+    shared = sorted(own.keys() & theirs.keys())
     if not shared:
         reasons["difference"] = "no seed was finished by both this method and the baseline"
         return None
-    pair = tuple(run for run in (*runs, *baseline) if run.seed in shared)
+    pair = tuple(found[seed] for found in (own, theirs) for seed in shared)
     scored = score_matrix(pair)
     if isinstance(scored, str):
         reasons["difference"] = scored
