@@ -24,9 +24,9 @@ from rich.table import Table
 from torch.distributed.tensor import DTensor
 
 from benchmarks import parsing
-from benchmarks.curvature.options import read_flags
 from benchmarks.environment import environment
 from benchmarks.errors import UsageError, nearest
+from benchmarks.flags import read_flags
 from benchmarks.on_ranks import RANKS, on_ranks
 from benchmarks.one_line_parser import OneLineParser
 from benchmarks.tiny_trainer import (

@@ -57,7 +57,11 @@ def test_failed_and_unfinished_runs_become_holes_with_reasons(make_store: MakeSt
         ("[]", "run.json holds a list, expected an object"),
         ('{"schema": 2}', "schema 2, this version reads schema 1"),
         ('{"schema": 1, "key": "other"}', "carries key 'other'"),
-        ('{"schema": 1, "key": "bilora-pocket-math-s0"}', "no method, task or seed"),
+        ('{"schema": 1, "key": "bilora-pocket-math-s0"}', "no method, task or whole seed"),
+        (
+            '{"schema": 1, "key": "bilora-pocket-math-s0", "row": {"method": "a", "task": "b", "seed": 0.5}}',
+            "no method, task or whole seed",
+        ),
     ],
 )
 def test_an_unusable_run_is_a_problem_and_a_hole(make_store: MakeStore, text: str, message: str) -> None:
