@@ -22,10 +22,10 @@ from rich.console import Console
 from transformers.utils import logging as transformers_logging
 
 from benchmarks import parsing
-from benchmarks.curvature.options import read_device, read_flags, read_out
 from benchmarks.efficiency_table import published_ratios, table
 from benchmarks.environment import environment
 from benchmarks.errors import UsageError, nearest
+from benchmarks.flags import read_device, read_flags, read_out
 from benchmarks.model_shapes import SHAPES
 from benchmarks.models import locate_model, shipped_models
 from benchmarks.one_line_parser import OneLineParser

@@ -24,9 +24,9 @@ from rich.table import Table
 from torch.distributed.tensor import DTensor
 
 from benchmarks import parsing
-from benchmarks.curvature.options import read_flags
 from benchmarks.environment import environment
 from benchmarks.errors import UsageError, nearest
+from benchmarks.flags import read_flags
 from benchmarks.on_ranks import RANKS, on_ranks
 from benchmarks.one_line_parser import OneLineParser
 from benchmarks.tiny_trainer import (
@@ -54,9 +54,9 @@ _WAYS = (*MODES, GRAPHED, SPREAD)
 _ON_GPUS = (GRAPHED, SPREAD)
 
 
-def _train_all(cases: Sequence[tuple[str, str]], folder: Path, cuda: bool, dtype: torch.dtype) -> list[State]:
+def _train_all(methods: Sequence[str], mode: str, folder: Path, cuda: bool, dtype: torch.dtype) -> list[State]:
     updates = []
-    for name, mode in cases:
+    for name in methods:
         run = trainer(name, folder, passes=1, mode=mode, cuda=cuda, dtype=dtype)
         updates.append(trained(run)[0])
         if mode == "fsdp2" and not any(isinstance(p, DTensor) for p in run.model.parameters()):
@@ -66,8 +66,6 @@ def _train_all(cases: Sequence[tuple[str, str]], folder: Path, cuda: bool, dtype
 
 def measure(methods: Sequence[str], modes: Sequence[str], *, cuda: bool, dtype: torch.dtype) -> dict[str, Any]:
     """Return, per method, the largest relative difference over the ranks of its update from that of one process."""
-    on_each = [mode for mode in modes if mode != SPREAD]
-    cases = [(name, mode) for mode in on_each for name in methods if mode != GRAPHED or METHODS[name].replayable]
     table: dict[str, dict[str, float]] = {method: {} for method in methods}
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -75,12 +73,17 @@ def measure(methods: Sequence[str], modes: Sequence[str], *, cuda: bool, dtype: 
         def alone(method: str, mode: str) -> State:
             return trained(trainer(method, folder, passes=RANKS, mode=mode, cuda=cuda, dtype=dtype))[0]
 
-        ranks = on_ranks(_train_all, folder, cases, folder, cuda, dtype, cuda=cuda) if cases else []
         expected = {method: alone(method, MODES[0]) for method in methods}
-        for index, (method, mode) in enumerate(cases):
-            table[method][mode] = max(relative_difference(own[index], expected[method]) for own in ranks)
-        for method in methods if SPREAD in modes else ():
-            table[method][SPREAD] = relative_difference(alone(method, SPREAD), expected[method])
+        for mode in modes:
+            chosen = [method for method in methods if mode != GRAPHED or METHODS[method].replayable]
+            if mode == SPREAD:
+                updates = [[alone(method, SPREAD) for method in chosen]]
+            else:
+                # What accelerate makes of a process at first is what it stays: each way has processes of its own.
+                (meeting := folder / mode).mkdir()
+                updates = on_ranks(_train_all, meeting, chosen, mode, meeting, cuda, dtype, cuda=cuda)
+            for index, method in enumerate(chosen):
+                table[method][mode] = max(relative_difference(own[index], expected[method]) for own in updates)
     return {
         "what": "||update of two processes - update of one|| / ||update of one||, over all trained tensors",
         "steps": STEPS,

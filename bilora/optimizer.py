@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 from torch.optim import AdamW, Optimizer
 
+from bilora.devices import scale_
 from bilora.flat import in_one_piece
 from bilora.methods.base import Method
 from bilora.shards import local_all, shards, summed
@@ -87,7 +88,7 @@ def clip_gradients(parameters: list[Tensor], max_norm: float) -> Tensor:
     if group is not None:
         total = summed(global_norm(gradients).square(), group).sqrt()
         if max_norm > 0:
-            torch._foreach_mul_(gradients, (max_norm / (total + _CLIP_MARGIN)).clamp(max=1.0))
+            scale_(gradients, (max_norm / (total + _CLIP_MARGIN)).clamp(max=1.0))
         return total
     vector = in_one_piece(gradients)
     if vector is not None:

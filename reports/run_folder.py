@@ -45,8 +45,8 @@ def load_run(folder: Path) -> Run:
         raise RunStoreError(f"run.json carries key {key!r}, but its folder is called {folder.name!r}")
     row = mapping(record, "row")
     method, task, seed = text(row, "method"), text(row, "task"), number(row, "seed")
-    if not method or not task or seed is None:
-        raise RunStoreError("run.json has no method, task or seed in its row")
+    if not method or not task or seed is None or not seed.is_integer():
+        raise RunStoreError("run.json has no method, task or whole seed in its row")
     faults: dict[str, str] = {}
     return Run(
         key=key,

@@ -13,11 +13,11 @@ from typing import Any
 import torch
 
 from benchmarks import parsing
-from benchmarks.curvature.options import add_common_flags, read_device, read_flags, read_out
 from benchmarks.curvature.peer_cases import CASES, build_case
 from benchmarks.curvature.peer_comparison import QUANTITIES, PeerSettings, compare
 from benchmarks.curvature.records import RecordFile
 from benchmarks.errors import UsageError, nearest
+from benchmarks.flags import add_common_flags, read_device, read_flags, read_out
 from benchmarks.one_line_parser import OneLineParser
 
 

@@ -15,11 +15,11 @@ import numpy as np
 import torch
 
 from benchmarks import parsing
-from benchmarks.curvature.options import add_common_flags, each, read_device, read_flags, read_out
 from benchmarks.curvature.products import GAUSS_NEWTON, measure_gradient, measure_product, workload
 from benchmarks.curvature.records import CurvatureRecord, RecordFile
 from benchmarks.curvature.shapes import DTYPES, LlamaShape, random_llama, token_batches
 from benchmarks.errors import UsageError, first_line
+from benchmarks.flags import add_common_flags, each, read_device, read_flags, read_out
 from benchmarks.one_line_parser import OneLineParser
 
 VOCABULARY = 8192

@@ -18,6 +18,7 @@ def value_of(text: str) -> Any:
     Raises:
         ValueError: If it is anything but plain values in lists, tuples, sets and dictionaries.
         SyntaxError: If it is no expression.
+        TypeError: If a set holds what cannot be hashed.
     """
     return _built(ast.parse(text, mode="eval").body)
 
@@ -25,9 +26,17 @@ def value_of(text: str) -> Any:
 def _built(node: ast.expr) -> Any:
     """Return the value of a literal, or of a container written as `list([...])`."""
     if isinstance(node, ast.Call):
-        if not (isinstance(node.func, ast.Name) and node.func.id in _CONTAINERS and isinstance(node.args[0], ast.List)):
+        kind, arguments = node.func, [*node.args, *node.keywords]
+        if not (isinstance(kind, ast.Name) and kind.id in _CONTAINERS and len(arguments) == 1):
             raise ValueError("not a plain value")
-        return _CONTAINERS[node.func.id]([_built(item) for item in node.args[0].elts])
+        (items,) = arguments
+        if not isinstance(items, ast.List):
+            raise ValueError("not a plain value")
+        return _CONTAINERS[kind.id]([_built(item) for item in items.elts])
     sign = -1 if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub) else 1
     name = node.operand if isinstance(node, ast.UnaryOp) else node
-    return sign * _NUMBERS[name.id] if isinstance(name, ast.Name) else ast.literal_eval(node)
+    if not isinstance(name, ast.Name):
+        return ast.literal_eval(node)
+    if name.id not in _NUMBERS:
+        raise ValueError("not a plain value")
+    return sign * _NUMBERS[name.id]

@@ -122,7 +122,7 @@ def _run(source: str, function: str, calls: Sequence[Sequence[Any]], limits: Lim
     data = json.dumps(request | {"limits": asdict(limits) | {"cpu_seconds": cpu_seconds}}).encode()
     running = Running(process)
     try:
-        return _answer(running, data, limits)
+        return _answer(running, data, limits, calls=len(calls))
     finally:
         running.kill()
         running.close()
@@ -132,7 +132,7 @@ def _run(source: str, function: str, calls: Sequence[Sequence[Any]], limits: Lim
                     stream.close()
 
 
-def _answer(running: Running, data: bytes, limits: Limits) -> Outcome:
+def _answer(running: Running, data: bytes, limits: Limits, *, calls: int) -> Outcome:
     """Hand the request over and read the answer, but no more of it than allowed and no longer."""
     process = running.process
     assert process.stdin is not None
@@ -160,9 +160,11 @@ def _answer(running: Running, data: bytes, limits: Limits) -> Outcome:
         found = json.loads(answer)
         if "values" not in found:
             return Outcome(error=str(found["error"]))
-        return Outcome(values=tuple(value_of(text) for text in found["values"]))
+        values = tuple(value_of(text) for text in found["values"])
     except (ValueError, SyntaxError, KeyError, TypeError, RecursionError, MemoryError):
         return Outcome(error="ended without an answer")
+    # The program can write an answer itself; one for other calls is none.
+    return Outcome(values=values) if len(values) == calls else Outcome(error="ended without an answer")
 
 
 def _last_line(text: bytes) -> str:

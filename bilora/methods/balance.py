@@ -17,6 +17,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from bilora.devices import beside
 from bilora.methods.base import Method
 from bilora.methods.options import MethodOptions, nonnegative, one_of, option
 from bilora.methods.schedule import SCHEDULES, remaining
@@ -60,8 +61,8 @@ class BalanceMethod(Method):
         norms = [self.weights.norms(A), self.weights.norms(B)]
         shrink_A = self.first_shrinks(*norms)
         growth = torch.where(shrink_A, -rate, rate)  # (layers,), of A
-        torch._foreach_mul_(A, list((1.0 + growth).unbind()))
-        torch._foreach_mul_(B, list((1.0 - growth).unbind()))
+        torch._foreach_mul_(A, beside((1.0 + growth).unbind(), A))
+        torch._foreach_mul_(B, beside((1.0 - growth).unbind(), B))
         self.means.add("imbalance", (norms[0].square() - norms[1].square()).abs().mean())
 
     @abstractmethod

@@ -20,6 +20,7 @@ import torch
 from peft import PeftConfig
 from torch import Tensor, nn
 
+from bilora.devices import beside, together
 from bilora.effective import precise
 from bilora.factor_norms import gram_norms_squared, groups_of
 from bilora.factors import LoraFactors
@@ -140,7 +141,7 @@ def ascent_in_b(
     first = [f.A for f in factors]
     group = shards(first)
     whole_A, whole_g_A = whole_all(first), whole_all(first, [local_gradient(A) for A in first])
-    for indices in groups_of((f.A.shape, f.B.shape, f.scaling) for f in factors):
+    for indices in groups_of((f.A.shape, f.B.shape, f.scaling, f.A.device) for f in factors):
         scaling = factors[indices[0]].scaling
         A, B = _stacked([whole_A[i] for i in indices]), _stacked([points[i] for i in indices])  # (layers, r, n), (m, r)
         g_A = _stacked([whole_g_A[i] for i in indices])
@@ -152,9 +153,9 @@ def ascent_in_b(
         squares.update(zip(indices, norms.unbind(), strict=True))
         moves.update(zip(indices, found.unbind(), strict=True))
     ordered = [moves[i] for i in range(len(factors))]
-    joint = summed(torch.stack([squares[i] for i in range(len(factors))]), group)
+    joint = summed(together([squares[i] for i in range(len(factors))]), group)
     norms = joint.sqrt() if per_layer else joint.sum().sqrt().expand(len(factors))
-    return list(torch._foreach_mul(ordered, list(scale_to(rho, norms).unbind())))
+    return list(torch._foreach_mul(ordered, beside(scale_to(rho, norms).unbind(), ordered)))
 
 
 def _stacked(tensors: Sequence[Tensor]) -> Tensor:

@@ -38,7 +38,7 @@ def test_what_cannot_be_recorded_leaves_the_gradients_that_were_there() -> None:
     def waits(batch: dict[str, Any]) -> torch.Tensor:
         loss = (weight * batch["x"]).sum()
         loss.backward()
-        return loss.detach() * float(loss)
+        return loss.detach() * float(loss.detach())
 
     with pytest.raises(GraphError, match=r"cannot be recorded as a CUDA graph: .*; leave CUDA graphs off"):
         record(

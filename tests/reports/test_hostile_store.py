@@ -143,3 +143,31 @@ def test_numbers_beyond_64_bits_are_left_out() -> None:
     assert _storable(2**63) is None
     assert _storable(-(2**63)) == -(2**63)
     assert _storable("text") == "text"
+
+
+@pytest.mark.parametrize("pair", [(1e308, -1e308), (5e-324, 1e308), (1e308, 5e-324)])
+def test_extreme_numbers_cost_no_more_than_themselves(
+    make_store: Callable[..., Path], monkeypatch: pytest.MonkeyPatch, pair: tuple[float, float]
+) -> None:
+    """Two seeds with opposite extremes in one place: their mean, square or ratio is not finite."""
+    monkeypatch.setattr("reports.sections.draw_task", lambda *_: ())
+    monkeypatch.setattr("reports.sections.draw_summary", lambda *_: ())
+    folder = make_store(seeds=(0, 1))
+    for place, value in enumerate(pair):
+        for run in (folder / "runs").glob(f"*-s{place}"):
+            for name in ("run", "examples", "measurement", "history"):
+                tree = json.loads((run / f"{name}.json").read_text())
+                if name == "run":
+                    tree["row"] |= {"score": value, "step_seconds": value, "step_gradients": value}
+                elif name == "examples":
+                    tree[0]["score"] = value
+                elif name == "history":
+                    tree[0]["loss"] = value
+                else:
+                    for space in tree["spaces"].values():
+                        space["top"][0]["value"] = value
+                        space["worst_case"]["increase"] = value
+                (run / f"{name}.json").write_text(json.dumps(tree))
+    page = render(folder).page.read_text()
+    assert "nan" not in page
+    assert "inf " not in page

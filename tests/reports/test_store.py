@@ -20,7 +20,7 @@ def edit(path: Path, change: Callable[[Any], Any]) -> None:
 
 
 def test_everything_written_is_loaded(one_seed: Path) -> None:
-    store = load_store(one_seed)
+    store = load_store(str(one_seed))
     assert [run.method for run in store.runs] == ["lora", "lora-sam", "bilora"]
     assert (store.tasks, store.seeds, store.baseline) == (("pocket-math",), (0,), "lora")
     assert store.holes == ()
@@ -57,7 +57,11 @@ def test_failed_and_unfinished_runs_become_holes_with_reasons(make_store: MakeSt
         ("[]", "run.json holds a list, expected an object"),
         ('{"schema": 2}', "schema 2, this version reads schema 1"),
         ('{"schema": 1, "key": "other"}', "carries key 'other'"),
-        ('{"schema": 1, "key": "bilora-pocket-math-s0"}', "no method, task or seed"),
+        ('{"schema": 1, "key": "bilora-pocket-math-s0"}', "no method, task or whole seed"),
+        (
+            '{"schema": 1, "key": "bilora-pocket-math-s0", "row": {"method": "a", "task": "b", "seed": 0.5}}',
+            "no method, task or whole seed",
+        ),
     ],
 )
 def test_an_unusable_run_is_a_problem_and_a_hole(make_store: MakeStore, text: str, message: str) -> None:
