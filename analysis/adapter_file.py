@@ -26,7 +26,8 @@ def read_adapter(folder: Path) -> dict[str, Factors]:
         folder: Holds `adapter_config.json` and `adapter_model.safetensors`.
 
     Raises:
-        AnalysisError: A file is missing or is not what it should be, or the adapter is not a plain LoRA adapter.
+        AnalysisError: A file is missing or is not what it should be.
+        SettingsError: The adapter is not a plain LoRA adapter.
     """
     found = check_adapter_folder(folder, flag="adapter")
     config = found.config

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 
@@ -117,26 +118,25 @@ def spectral_density(
         AnalysisError: A product is not finite.
     """
     _check(operator, draws=draws, steps=steps, tolerance=tolerance, width=width, points=points)
-    check_storage(basis_storage, basis_dtype)
-    if not reorthogonalise and (basis_storage != "device" or basis_dtype is not None):
-        raise SettingsError("basis_storage and basis_dtype are for reorthogonalise=True; without it no basis is kept")
+    _check_basis(basis_storage, basis_dtype, kept=reorthogonalise)
     started = time.perf_counter()
+    quadrature = partial(
+        gauss_quadrature,
+        operator,
+        steps=min(steps, operator.dimension),
+        reorthogonalise=reorthogonalise,
+        storage=basis_storage,
+        dtype=basis_dtype,
+    )
     measures: list[tuple[Floats, Floats]] = []
-    converged = False
-    while len(measures) < draws and not converged:
-        draw = len(measures)
-        quadrature = gauss_quadrature(
-            operator,
-            operator.random_direction(seed=seed, stream=f"density-{draw}"),
-            steps=min(steps, operator.dimension),
-            reorthogonalise=reorthogonalise,
-            storage=basis_storage,
-            dtype=basis_dtype,
-            on_progress=within(on_progress, draw / draws, (draw + 1) / draws, label=f"probe {draw + 1}"),
-        )
-        measures.append(quadrature)
+    for draw in range(draws):
+        start = operator.random_direction(seed=seed, stream=f"density-{draw}")
+        part = within(on_progress, draw / draws, (draw + 1) / draws, label=f"probe {draw + 1}")
+        measures.append(quadrature(start, on_progress=part))
         smoothed = SmoothedMeasures(measures, width=width, steps=steps, points=points)
         converged = len(measures) >= _LEAST_DRAWS and smoothed.cumulative_error <= tolerance
+        if converged:
+            break
     on_progress(1.0, f"{len(measures)} probes, cumulative density to {smoothed.cumulative_error:.1e}")
     mean, mean_error = mean_and_error([float(weights @ nodes) for nodes, weights in measures])
     second, second_error = mean_and_error([float(weights @ nodes**2) for nodes, weights in measures])
@@ -176,3 +176,9 @@ def _check(
     for name, number in (("tolerance", tolerance), ("width", 1.0 if width is None else width)):
         if not number > 0:
             raise SettingsError(f"{name} is {number}; expected a positive number")
+
+
+def _check_basis(storage: StorageName, dtype: torch.dtype | None, *, kept: bool) -> None:
+    check_storage(storage, dtype)
+    if not kept and (storage != "device" or dtype is not None):
+        raise SettingsError("basis_storage and basis_dtype are for reorthogonalise=True; without it no basis is kept")

@@ -6,6 +6,15 @@ shows its traceback. Each message says what was found, what was expected and whi
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """Return "; did you mean 'x'?" for the nearest known name, or nothing where none is near."""
+    matches = get_close_matches(name, list(known), n=1, cutoff=0.4)
+    return f"; did you mean {matches[0]!r}?" if matches else ""
+
 
 class AnalysisError(ValueError):
     """Something that the caller can put right; the text says how."""

@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 def to_scipy(operator: CurvatureOperator) -> LinearOperator:
     """Return an operator as a `scipy.sparse.linalg.LinearOperator` (N, N), N the entries of its vectors.
 
+    Args:
+        operator: Any operator.
+
     Raises:
         AnalysisError: SciPy is not installed.
     """
@@ -47,6 +50,9 @@ def to_scipy(operator: CurvatureOperator) -> LinearOperator:
 
 def to_curvlinops(operator: CurvatureOperator) -> Any:
     """Return a symmetric operator as a `curvlinops` linear operator with one block per parameter.
+
+    Args:
+        operator: A symmetric operator.
 
     Raises:
         AnalysisError: curvlinops 3 is not installed, or the operator is not symmetric, which it would have to know.

@@ -100,6 +100,9 @@ def measure_flatness(
         settings: What to measure; None takes the defaults.
         on_progress: Called with the fraction done and a note.
 
+    Returns:
+        Everything that the settings ask for, by space.
+
     Raises:
         AnalysisError: The model does not have a space, or the loss is not finite or not deterministic.
     """

@@ -44,7 +44,11 @@ class ScoredLogits:
         return found.scatter_add_(1, self.targets[:, None], -torch.ones_like(found[:, :1]))
 
     def curvature(self, tangent: Tensor) -> Tensor:
-        """Return the Hessian of the cross-entropy times u, p * (u - <p, u>) row by row, for u (N, V)."""
+        """Return the Hessian of the cross-entropy times u, (N, V): p * (u - <p, u>) row by row, p the softmax.
+
+        Args:
+            tangent: u (N, V).
+        """
         p = self.values.detach().softmax(dim=1)
         return p * (tangent - (p * tangent).sum(dim=1, keepdim=True))
 
@@ -63,7 +67,12 @@ class CrossEntropyLoss:
     logits: LogitsFunction
 
     def __call__(self, model: nn.Module, batch: Any) -> tuple[Tensor, int]:
-        """Return the sum of the losses and the number of rows."""
+        """Return the sum of the losses, a scalar with its graph, and the number of rows.
+
+        Args:
+            model: The model.
+            batch: What `logits` takes.
+        """
         scored = self.logits(model, batch)
         # The same number as cross_entropy, but its second derivative takes half the time of log_softmax's.
         chosen = scored.values.gather(1, scored.targets[:, None])

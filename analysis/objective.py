@@ -79,9 +79,11 @@ class Objective:
         return own
 
     def add_over_ranks(self, vector: Sequence[Tensor], tokens: int) -> int:
-        """Replace a vector, in place, by its sum over the ranks that share the batches; return the sum of tokens.
+        """Return the sum of tokens over the ranks that share the batches, and replace a vector by its sum, in place.
 
-        Of sharded blocks every rank's rows are sums already.
+        Args:
+            vector: A vector of the space; of sharded blocks every rank's rows are sums already.
+            tokens: Those that this rank counted.
         """
         if not self.shared:
             return tokens
@@ -95,7 +97,7 @@ class Objective:
         return isinstance(self._loss, CrossEntropyLoss) and type(self._loss).__call__ is CrossEntropyLoss.__call__
 
     def batch_loss(self, index: int, *, layers: LayerContext = recomputing) -> tuple[Tensor, int]:
-        """Return the loss sum of one batch, with its graph when gradients are enabled, and its token count.
+        """Return the loss sum of one batch, a scalar, with its graph when gradients are enabled, and its token count.
 
         Args:
             index: Which batch.
@@ -113,7 +115,11 @@ class Objective:
         return total, count
 
     def batch_logits(self, index: int, *, layers: LayerContext = recomputing) -> ScoredLogits:
-        """Return the logits that the loss of one batch is the cross-entropy of, see `batch_loss`.
+        """Return the logits that the loss of one batch is the cross-entropy of.
+
+        Args:
+            index: Which batch.
+            layers: See `batch_loss`.
 
         Raises:
             ObjectiveError: The loss does not say which logits it scores, or they are not finite.
@@ -152,11 +158,11 @@ class Objective:
         return total / self.checked_tokens(tokens)
 
     def value_and_gradient(self, tensors: Sequence[Tensor]) -> tuple[float, Vector]:
-        """Return L and dL/dtensors from one pass over the batches.
+        """Return L and dL/dtensors, a vector of the space, from one pass over the batches.
 
         Args:
-            tensors: Leaves that require a gradient, as a `ParameterSpace` gives them while it is entered. A
-                tensor that the loss does not reach gets zeros.
+            tensors: Leaves of any shapes that require a gradient, as a `ParameterSpace` gives them while it is
+                entered. A tensor that the loss does not reach gets zeros.
 
         Raises:
             ObjectiveError: The loss is not finite, no token is counted, or no tensor is reached.
@@ -194,14 +200,18 @@ class Objective:
             yield [anchor]
 
     def gradient(self, tensors: Sequence[Tensor]) -> Vector:
-        """Return dL/dtensors, see `value_and_gradient`."""
+        """Return dL/dtensors, a vector of the space.
+
+        Args:
+            tensors: Of any shapes, see `value_and_gradient`.
+        """
         return self.value_and_gradient(tensors)[1]
 
     def check_determinism(self, tensors: Sequence[Tensor], *, tolerance: float = 1e-5) -> None:
         """Evaluate loss and gradient twice and refuse an objective that is not a function of the weights.
 
         Args:
-            tensors: As in `value_and_gradient`.
+            tensors: Of any shapes, see `value_and_gradient`.
             tolerance: Largest difference allowed, relative to the loss and to the gradient's norm. Sums that
                 threads add in another order differ by about 1e-7 in float32.
 
@@ -219,7 +229,14 @@ class Objective:
 
     @staticmethod
     def checked_tokens(tokens: int) -> int:
-        """Return the number of tokens of all batches, or refuse data in which nothing is counted."""
+        """Return the number of tokens of all batches, or refuse data in which nothing is counted.
+
+        Args:
+            tokens: That number.
+
+        Raises:
+            ObjectiveError: It is zero.
+        """
         if tokens == 0:
             raise ObjectiveError("no token is counted: every label is ignored; check the labels of the batches")
         return tokens

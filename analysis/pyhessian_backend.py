@@ -42,6 +42,7 @@ def pyhessian_eigenvalues(
         seed: Seed of the start vectors.
 
     Raises:
+        SettingsError: A setting is out of range.
         AnalysisError: PyHessian is not installed, or cannot work in this space.
     """
     if count < 1 or max_iterations < 1 or not tolerance > 0:
@@ -102,6 +103,7 @@ def pyhessian_trace(
         seed: Seed of the samples.
 
     Raises:
+        SettingsError: A setting is out of range.
         AnalysisError: PyHessian is not installed, or cannot work in this space.
     """
     if max_products < 4 or not tolerance > 0:

@@ -20,7 +20,11 @@ from analysis.objective import Objective
 
 
 def accuracy(objective: Objective) -> float:
-    """Return the share of the counted labels that have the largest logit."""
+    """Return the share of the counted labels that have the largest logit, in [0, 1].
+
+    Args:
+        objective: Its loss must be a `CrossEntropyLoss`.
+    """
     targets, answers = _answers(objective)
     return float((targets == answers).double().mean())
 
@@ -31,6 +35,9 @@ def matthews_correlation(objective: Objective) -> float:
     With s labels, c of them right, and t_k, p_k the times that class k is true and answered (Gorodkin, 2004):
 
         (c s - sum_k t_k p_k) / sqrt((s^2 - sum_k p_k^2) (s^2 - sum_k t_k^2))
+
+    Args:
+        objective: Its loss must be a `CrossEntropyLoss`.
     """
     targets, answers = _answers(objective)
     classes = int(torch.maximum(targets, answers).max()) + 1

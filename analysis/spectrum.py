@@ -95,9 +95,26 @@ def eigenpairs(
     seed: int = 0,
     on_progress: Progress = silent,
 ) -> tuple[Spectrum, list[Vector]]:
-    """Return what `eigenvalues` returns, and the unit Ritz vectors: those of `top` in order, then those of `bottom`.
+    """Return what `eigenvalues` returns, and the unit Ritz vectors, vectors of the operator's domain.
 
-    The Ritz vectors are formed on the device, beside the basis.
+    Those of `top` come in order, then those of `bottom`. They are formed on the device, beside the basis.
+
+    Args:
+        operator: Symmetric; the products it returns are overwritten.
+        top: How many of the largest eigenvalues.
+        bottom: How many of the smallest.
+        tolerance: Largest relative residual of a converged pair, see `eigenvalues`.
+        max_products: Stop after this many products even if pairs have not converged.
+        basis_size: Vectors held at once, at least top + bottom + 3.
+        basis_storage: "device" or "host", see `eigenvalues`.
+        basis_dtype: None or torch.bfloat16, see `eigenvalues`.
+        find_copies: Whether to go on from a second start vector, see `eigenvalues`.
+        seed: Seed of the start vectors.
+        on_progress: Called after each product.
+
+    Raises:
+        SettingsError: A setting is out of range, or the operator is not symmetric.
+        AnalysisError: A product is not finite.
     """
     settings = LanczosSettings(
         top=top,

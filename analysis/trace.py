@@ -13,13 +13,12 @@ import math
 import statistics
 import time
 from dataclasses import dataclass
-from difflib import get_close_matches
 from typing import Literal, get_args
 
 import torch
 
 from analysis.basis_storage import StorageName, check_storage
-from analysis.errors import AnalysisError, SettingsError
+from analysis.errors import AnalysisError, SettingsError, nearest
 from analysis.operators import CurvatureOperator
 from analysis.progress import Progress, silent
 from analysis.standard_error import mean_and_error, t_quantile
@@ -203,11 +202,8 @@ def _capacity(method: Method, max_products: int, basis_size: int, dimension: int
 
 def _check(operator: CurvatureOperator, method: str, *, tolerance: float, max_products: int, basis_size: int) -> None:
     if method not in get_args(Method):
-        near = get_close_matches(method, get_args(Method), n=1, cutoff=0.4)
-        raise SettingsError(
-            f"method is {method!r}; expected one of {', '.join(get_args(Method))}"
-            + (f"; did you mean {near[0]!r}?" if near else "")
-        )
+        known = get_args(Method)
+        raise SettingsError(f"method is {method!r}; expected one of {', '.join(known)}{nearest(method, known)}")
     if not operator.symmetric:
         raise SettingsError("the operator is not symmetric; these estimators need a symmetric one")
     if not tolerance > 0:

@@ -22,9 +22,9 @@ from typing import Any
 import torch
 
 from benchmarks import parsing
-from benchmarks.curvature.options import add_common_flags, each, read_device, read_flags, read_out
 from benchmarks.environment import Quiet, environment
 from benchmarks.errors import UsageError, nearest
+from benchmarks.flags import add_common_flags, each, read_device, read_flags, read_out
 from benchmarks.loading import open_model
 from benchmarks.one_line_parser import OneLineParser
 from benchmarks.plan import plan_runs

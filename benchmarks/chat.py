@@ -11,6 +11,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from benchmarks.errors import one_line
 from benchmarks.tasks.base import Example, Message
 
 _PROBE = Example(prompt="", completion="Yes.", messages=(Message(role="user", content="Well?"),))
@@ -25,8 +26,8 @@ def has_chat_template(folder: Path) -> bool:
     if (folder / "chat_template.jinja").is_file():
         return True
     try:
-        return bool(json.loads((folder / "tokenizer_config.json").read_text()).get("chat_template"))
-    except (OSError, ValueError, AttributeError):
+        return bool(json.loads((folder / "tokenizer_config.json").read_text(encoding="utf-8")).get("chat_template"))
+    except (OSError, ValueError, AttributeError, RecursionError):
         return False
 
 
@@ -71,7 +72,7 @@ def _written(tokenizer: Any, messages: tuple[Message, ...], *, add_generation_pr
             )
         )
     except Exception as error:  # a template raises what it likes
-        reason = " ".join(str(error).split())
+        reason = one_line(error)
         raise ChatTemplateError(
             f"the chat template refuses a chat: {reason}; --chat-template none writes plain text"
         ) from None

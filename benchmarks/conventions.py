@@ -52,27 +52,10 @@ def conventions(settings: CompareSettings, folders: Mapping[str, Path]) -> dict[
         )
     if (prompts := prompt_sentence(settings, folders)) is not None:
         sentences["Prompts"] = prompts
-    likelihood = [task.name for task in _tasks(settings) if task.by_likelihood]
-    if likelihood:
-        sentences["Scores"] = (
-            f"The score of {', '.join(likelihood)} is the inverse perplexity exp(-mean loss over the tokens of an "
-            "answer), the mean over examples; nothing is generated."
-        )
-    dialogues = [task.name for task in _tasks(settings) if not task.by_likelihood and _has_several_turns(task)]
-    if dialogues:
-        sentences["Turns"] = (
-            f"Later turns of {', '.join(dialogues)} are asked with the model's own answers in the prompt, and a "
-            "dialogue's score is the mean over its turns. Training, losses and sharpness have the reference answers in "
-            "the prompt, and every turn is an example of its own."
-        )
-    pictured = [task for task in _tasks(settings) if task.medium == "picture"]
-    if pictured:
-        sentences["Pictures"] = _pictures(pictured)
-        if len(pictured) == len(settings.tasks):
-            del sentences["Reduction"]
-    latent = [task for task in pictured if isinstance(task, DreamBooth)]
-    if latent:
-        sentences |= _drawn(settings, latent)
+    tasks = _tasks(settings)
+    sentences |= _of_tasks(settings, tasks)
+    if all(task.medium == "picture" for task in tasks):
+        del sentences["Reduction"]
     if settings.score:
         sentences["lm-eval"] = (
             f"The adapters were scored by the lm-evaluation-harness on {', '.join(settings.score)}, auxiliary off, in "
@@ -84,6 +67,31 @@ def conventions(settings: CompareSettings, folders: Mapping[str, Path]) -> dict[
         for name in ("Radius of measurement", "Spaces", "Gauge"):
             del sentences[name]
         sentences["Data"] = "Scores and evaluation loss are taken on the test split; curves on the validation split."
+    return sentences
+
+
+def _of_tasks(settings: CompareSettings, tasks: Sequence[Task]) -> dict[str, str]:
+    """Say how answers are scored where that is not by one generated text."""
+    sentences: dict[str, str] = {}
+    likelihood = [task.name for task in tasks if task.by_likelihood]
+    if likelihood:
+        sentences["Scores"] = (
+            f"The score of {', '.join(likelihood)} is the inverse perplexity exp(-mean loss over the tokens of an "
+            "answer), the mean over examples; nothing is generated."
+        )
+    dialogues = [task.name for task in tasks if not task.by_likelihood and _has_several_turns(task)]
+    if dialogues:
+        sentences["Turns"] = (
+            f"Later turns of {', '.join(dialogues)} are asked with the model's own answers in the prompt, and a "
+            "dialogue's score is the mean over its turns. Training, losses and sharpness have the reference answers in "
+            "the prompt, and every turn is an example of its own."
+        )
+    pictured = [task for task in tasks if task.medium == "picture"]
+    if pictured:
+        sentences["Pictures"] = _pictures(pictured)
+    latent = [task for task in pictured if isinstance(task, DreamBooth)]
+    if latent:
+        sentences |= _drawn(settings, latent)
     return sentences
 
 

@@ -16,7 +16,7 @@ from transformers import TrainerCallback
 
 from analysis.dynamics import Dynamics, DynamicsRecorder
 from analysis.dynamics.cosines import Snapshot
-from bilora.adapters import LoraFactors, lora_factors
+from bilora.factors import LoraFactors, lora_factors
 from bilora.methods import Method
 from bilora.methods.auxiliary import AuxiliaryMethod
 from bilora.methods.sam import TwoPassSam

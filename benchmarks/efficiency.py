@@ -17,115 +17,27 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
 import torch
-from peft import LoraConfig
 from rich.console import Console
-from rich.table import Table
-from torch import nn
 from transformers.utils import logging as transformers_logging
 
 from benchmarks import parsing
-from benchmarks.curvature.options import read_device, read_flags, read_out
+from benchmarks.efficiency_table import published_ratios, table
 from benchmarks.environment import environment
 from benchmarks.errors import UsageError, nearest
-from benchmarks.language import language_kind
-from benchmarks.loading import load_model
-from benchmarks.model_shapes import SHAPES, ModelShape, language_batch
+from benchmarks.flags import read_device, read_flags, read_out
+from benchmarks.model_shapes import SHAPES
 from benchmarks.models import locate_model, shipped_models
 from benchmarks.one_line_parser import OneLineParser
-from benchmarks.step_cost import Shape, StepCost, Subject, available_bytes, measure, needed_bytes, on_device
+from benchmarks.step_cost import Shape, measure
+from benchmarks.step_record import StepCost
 from benchmarks.step_timing import BLOCK, FUSED, GRAPHED, PATHS, STOCK
+from benchmarks.timed_model import subject
 from benchmarks.written import write_json
 from bilora import method_names
 from bilora.methods import METHODS
 
-PUBLISHED = Path(__file__).parents[1] / "reports" / "published.csv"
 WEIGHTS = ("auto", "trained", "random")
-
-
-def subject(
-    model: str, *, rank: int, weights: str, layers: int | None, shapes: Sequence[Shape], device: torch.device
-) -> Subject:
-    """Make the model that is timed.
-
-    Raises:
-        UsageError: If it cannot be found, or does not fit into the memory that is free.
-    """
-    options: dict[str, Any] = {"r": rank, "lora_alpha": 2 * rank}
-    generator = torch.Generator().manual_seed(0)
-    dtype = torch.bfloat16 if device.type == "cuda" else torch.float32
-    if model in SHAPES:
-        shape = SHAPES[model]
-        empty = shape.empty(dtype, layers=layers)
-        for size in shapes:
-            _refuse_too_large(model, shape, empty, size, rank, device)
-        return Subject(
-            name=model if layers is None else f"{model}, {layers} layers",
-            base=shape.on(device, dtype, layers=layers),
-            config=LoraConfig(target_modules=list(shape.target_modules), task_type=shape.task_type, **options),
-            batch=lambda rows, tokens: on_device(shape.batch(rows, tokens, generator), device, dtype),
-            blocks=(shape.block,),
-        )
-    base, tokenizer = load_model(locate_model(model), device=device)
-    kind = language_kind(base.config)
-    if weights == "random":
-        torch.manual_seed(0)
-        base = kind.model_class.from_config(base.config, dtype=torch.float32).to(device)
-    make = language_batch(len(tokenizer))
-    return Subject(
-        name=model,
-        base=base,
-        config=LoraConfig(target_modules="all-linear", task_type=kind.task_type, **options),
-        batch=lambda rows, tokens: on_device(make(rows, tokens, generator), device, torch.float32),
-    )
-
-
-def _refuse_too_large(
-    name: str, shape: ModelShape, empty: nn.Module, size: Shape, rank: int, device: torch.device
-) -> None:
-    batch = shape.batch(*size, torch.Generator())
-    needed = needed_bytes(empty, batch, rank=rank, adapted=shape.target_modules)
-    available = available_bytes(device)
-    if needed > available:
-        raise UsageError(
-            f"--model {name} --shapes {size[0]}x{size[1]}: needs at least {needed / 1e9:.1f} GB and "
-            f"{available / 1e9:.1f} GB of {device.type} memory are free; take smaller --shapes, or fewer --layers"
-        )
-
-
-def published_ratios(model: str) -> dict[str, str]:
-    """Return what the paper prints for this model: seconds of each method over LoRA's, over its tables and tasks."""
-    if model not in SHAPES:
-        return {}
-    tables = pd.read_csv(PUBLISHED, dtype={"table": str})
-    rows = tables[tables["table"].isin(SHAPES[model].published) & (tables["metric"] == "step-time")]
-    rows = rows[rows["task"] != "average"].pivot_table(index=["table", "task"], columns="method", values="value")
-    found = {}
-    for method in rows.columns:
-        ratios = (rows[method] / rows["lora"]).dropna()
-        low, high = f"{ratios.min():.2f}", f"{ratios.max():.2f}"
-        found[str(method)] = low if low == high else f"{low} to {high}"
-    return found
-
-
-def table(costs: Sequence[StepCost], published: dict[str, str], source: str) -> Table:
-    """Return the costs as a table, with the paper's beside them."""
-    heads = ["shape", "method", "path", "step ms", "quartiles", "peak GB", "tokens/s", "x PEFT LoRA", "x PEFT compiled"]
-    heads += ["x our LoRA", "x floor"]
-    shown = Table(*heads, *([f"paper, {source}"] if published else ()), box=None)
-
-    def number(value: float | None, digits: int = 2) -> str:
-        return "-" if value is None else f"{value:.{digits}f}"
-
-    for c in costs:
-        cells = [c.shape, c.method, c.path, number(c.step_ms, 1)]
-        cells.append(f"{number(c.step_ms_low, 1)} to {number(c.step_ms_high, 1)}" if c.error is None else c.error[:60])
-        cells += [number(c.peak_gb, 1), number(c.tokens_per_second, 0)]
-        ratios = (c.ratio_to_stock_lora, c.ratio_to_compiled_lora, c.ratio_to_our_lora, c.ratio_to_floor)
-        cells += [number(ratio) for ratio in ratios]
-        shown.add_row(*cells, *([published.get(c.method, "-")] if published else ()))
-    return shown
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -19,6 +19,16 @@ def nearest(name: str, known: Iterable[str]) -> str:
     return f", did you mean {matches[0]!r}?" if matches else ""
 
 
+def one_line(error: BaseException, *, most: int | None = None) -> str:
+    """Return all that an error says in one line, `most` characters of it; its class where it says nothing."""
+    return (" ".join(str(error).split()) or type(error).__name__)[:most]
+
+
+def first_line(error: BaseException) -> str:
+    """Return the first line in which an error says something, or its class."""
+    return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
+
+
 def shortened(value: object) -> str:
     """Return a value as Python writes it, for a message of one line: what is long is cut."""
     text = repr(value)

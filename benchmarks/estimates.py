@@ -22,7 +22,8 @@ import torch
 from torch import nn
 
 from benchmarks.model_shapes import SHAPES
-from benchmarks.step_cost import STOCK_LORA, needed_bytes
+from benchmarks.step_memory import needed_bytes
+from benchmarks.step_record import STOCK_LORA
 from benchmarks.step_timing import GRAPHED, STOCK
 
 RESULTS = Path(__file__).parent / "results"

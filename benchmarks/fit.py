@@ -12,11 +12,12 @@ from tokenizers import Tokenizer
 from transformers import AutoModelForSequenceClassification
 
 from benchmarks.choices import MethodChoice
-from benchmarks.errors import UsageError, nearest
+from benchmarks.errors import UsageError, nearest, one_line
 from benchmarks.language import language_kind
-from benchmarks.loading import is_classifier, read_config
+from benchmarks.loading import is_classifier
+from benchmarks.model_configuration import read_config
 from benchmarks.models import medium_of
-from benchmarks.sdxl_layout import is_sdxl, pixels_of_a_latent
+from benchmarks.sdxl_layout import is_sdxl, own_resolution, pixels_of_a_latent
 from benchmarks.settings import CompareSettings
 from benchmarks.tasks import Task
 from benchmarks.tasks.data_task import DataTask
@@ -106,8 +107,8 @@ def _changed(settings: CompareSettings, names: Sequence[str]) -> list[str]:
 def _check_pictures(settings: CompareSettings, model: str, folder: Path) -> None:
     """Refuse a resolution that the autoencoder cannot have, a type that is left open, and a captioner on its own."""
     pixels = pixels_of_a_latent(folder)
-    side = settings.resolution
-    if side is not None and side % pixels:
+    side = own_resolution(folder) if settings.resolution is None else settings.resolution
+    if side % pixels:
         near = max(pixels, round(side / pixels) * pixels)
         raise UsageError(
             f"--resolution: found {side}; the autoencoder of {model} makes one latent of {pixels} pixels, so that it "
@@ -161,7 +162,7 @@ def _check_tokenizer(folder: Path, config: Any) -> None:
     try:
         vocabulary = Tokenizer.from_file(str(file)).get_vocab(with_added_tokens=True)
     except Exception as error:  # of the Rust library, which has no class of its own for it
-        raise UsageError(f"--model: {file} cannot be read: {' '.join(str(error).split())[:200]}") from None
+        raise UsageError(f"--model: {file} cannot be read: {one_line(error, most=200)}") from None
     token, last = max(vocabulary.items(), key=lambda entry: entry[1], default=("", -1))
     if last >= known:
         raise UsageError(
@@ -205,5 +206,8 @@ def _skeleton(settings: CompareSettings, folder: Path) -> Any:
         return skeleton(folder)
     config = read_config(folder, trust_remote_code=settings.trust_remote_code)
     kind: Any = AutoModelForSequenceClassification if is_classifier(config) else language_kind(config).model_class
-    with torch.device("meta"):
-        return kind.from_config(config, trust_remote_code=settings.trust_remote_code)
+    try:
+        with torch.device("meta"):
+            return kind.from_config(config, trust_remote_code=settings.trust_remote_code)
+    except Exception as error:  # of any class: the values are somebody else's
+        raise UsageError(f"--model: {folder} cannot be built from its configuration: {one_line(error)}") from None

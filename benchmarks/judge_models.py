@@ -5,10 +5,9 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from transformers import AutoConfig
-
 from benchmarks.errors import UsageError
 from benchmarks.hub import fetch, is_hub_name
+from benchmarks.model_configuration import read_config
 from benchmarks.models import fingerprint_of
 
 _KEPT = {".json", ".safetensors", ".txt"}
@@ -40,10 +39,7 @@ def locate_judge(name: str, *, flag: str) -> Path:
     ):
         if not any(folder.glob(pattern)) and not (pattern[0] == "p" and (folder / "processor_config.json").is_file()):
             raise UsageError(f"{flag}: {folder} does not hold {what} ({pattern}); save model and processor there")
-    try:
-        kind = AutoConfig.from_pretrained(folder, local_files_only=True).model_type
-    except (OSError, ValueError, KeyError) as error:
-        raise UsageError(f"{flag}: {folder} cannot be read: {' '.join(str(error).split())}") from None
+    kind = read_config(folder, flag=flag).model_type
     if flag == "--clip-model" and kind != "clip":
         raise UsageError(
             f"{flag}: {folder} is a model of type {kind!r}; expected 'clip', a CLIPModel such as "

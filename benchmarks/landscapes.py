@@ -27,6 +27,7 @@ from analysis import (
 )
 from analysis.progress import Progress, silent, within
 from analysis.spaces import ParameterSpace
+from benchmarks.errors import one_line
 
 #: Names that `--landscape` takes -> the name in a space's record, which is that of `analysis.measure`.
 KINDS = {"robustness": "robustness", "density": "density", "surface": "plane"}
@@ -70,7 +71,7 @@ def measure_landscapes(
             else:
                 taken = (_density if kind == "density" else _plane)(objective, space, settings, report)
         except Exception as error:  # of the analysis, of the model, or of what scores: the flatness is measured already
-            taken = {"problem": " ".join(str(error).split()) or type(error).__name__}
+            taken = {"problem": one_line(error)}
         found.setdefault(name, {})[KINDS[kind]] = taken
     return found
 

@@ -11,13 +11,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import AutoConfig, AutoModelForSequenceClassification, AutoTokenizer
+from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from benchmarks.architecture import Architecture
 from benchmarks.classification import SequenceClassifier
-from benchmarks.errors import UsageError
+from benchmarks.errors import UsageError, first_line
 from benchmarks.judge_models import locate_judge
 from benchmarks.language import LanguageModel, language_kind
+from benchmarks.model_configuration import read_config
 from benchmarks.models import medium_of
 from benchmarks.sdxl_layout import is_sdxl, own_resolution
 from benchmarks.spec import RunSpec
@@ -79,11 +80,6 @@ def is_classifier(config: Any) -> bool:
     return any(name.endswith(_CLASSIFIERS) for name in config.architectures or ())
 
 
-def read_config(folder: Path, *, trust_remote_code: bool = False) -> Any:
-    """Return the configuration in a model folder."""
-    return AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=trust_remote_code)
-
-
 def open_model(folder: Path, *, device: torch.device, options: LoadOptions | None = None) -> tuple[Any, Architecture]:
     """Load a model of any kind, with what reads its inputs.
 
@@ -110,7 +106,7 @@ def open_model(folder: Path, *, device: torch.device, options: LoadOptions | Non
     except (OSError, ValueError, KeyError, RuntimeError) as error:
         if isinstance(error, UsageError | torch.cuda.OutOfMemoryError):
             raise
-        reason = str(error).strip().splitlines()[0]
+        reason = first_line(error)
         raise UsageError(f"--model: {folder} cannot be loaded as a text-to-image model: {reason}") from None
 
 
@@ -157,14 +153,16 @@ def load_model(
     """
     options = LoadOptions() if options is None else options
     given = {"local_files_only": True, "trust_remote_code": options.trust_remote_code}
+    config = read_config(folder, trust_remote_code=options.trust_remote_code)
     try:
         tokenizer = AutoTokenizer.from_pretrained(tokenizer_folder or folder, **given)
         if tokenizer.pad_token_id is None:
             tokenizer.pad_token = tokenizer.eos_token
-        config = read_config(folder, trust_remote_code=options.trust_remote_code)
         model = _load(folder, config, device, options, given)
+    except UsageError:
+        raise
     except (OSError, ValueError, KeyError, ImportError) as error:
-        reason = str(error).strip().splitlines()[0]
+        reason = first_line(error)
         raise UsageError(f"--model: {folder} cannot be loaded as a language model: {reason}") from None
     if is_classifier(config):
         # A decoder that classifies looks for its last token, which padding follows.

@@ -15,12 +15,11 @@ from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
 
-from transformers import AutoConfig
-
 from analysis.errors import AnalysisError
 from analysis.weight_files import check_links, check_weights, read_small_json
 from benchmarks.errors import UsageError, nearest
 from benchmarks.hub import fetch, is_hub_name
+from benchmarks.model_configuration import read_config
 from benchmarks.sdxl_layout import INDEX, PARTS, check_sdxl, is_sdxl
 from benchmarks.tasks import Medium
 
@@ -68,13 +67,7 @@ def locate_model(name: str, *, trust_remote_code: bool = False) -> Path:
         _check_text_to_image(folder)
         return folder
     _check_language_model(folder)
-    try:
-        AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=trust_remote_code)
-    except (OSError, ValueError, KeyError, ImportError, TypeError, AttributeError, RecursionError) as error:
-        reason = " ".join(str(error).split())
-        if "trust_remote_code" in reason:
-            reason = "it needs code of its own repository; --trust-remote-code true runs that, if you trust it"
-        raise UsageError(f"--model: {folder} cannot be read: {reason}") from None
+    read_config(folder, trust_remote_code=trust_remote_code)
     return folder
 
 

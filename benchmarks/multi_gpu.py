@@ -24,10 +24,10 @@ from torch import distributed
 from transformers import AutoModelForCausalLM
 
 from benchmarks import parsing
-from benchmarks.curvature.options import read_flags, read_out
 from benchmarks.curvature.shapes import LlamaShape
 from benchmarks.environment import environment
 from benchmarks.errors import UsageError, nearest
+from benchmarks.flags import read_flags, read_out
 from benchmarks.model_shapes import SHAPES, ModelShape, language_batch, transformer
 from benchmarks.multi_gpu_curvature import WAYS, measure_curvature
 from benchmarks.multi_gpu_training import MODES, measure_training

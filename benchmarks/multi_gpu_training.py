@@ -1,4 +1,4 @@
-"""Optimizer steps of a method on one GPU or several: under DDP, under FSDP2, with layers as they are or compiled.
+"""Optimizer steps of a method on one GPU or several: under DDP, under FSDP2, layers as they are, compiled or replayed.
 
 The micro-batches of a step are dealt to the ranks; one GPU takes all of them one after the other. They are the same
 whatever the number of ranks, so that losses differ by the order of sums alone, as far as layers are computed alike.
@@ -12,6 +12,7 @@ import statistics
 import time
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -24,16 +25,20 @@ from benchmarks.environment import synchronize
 from benchmarks.step_timing import training_copy
 from bilora import attach, build_optimizer
 from bilora.compiled import compile_layers, repeated_layers
+from bilora.flat import FlatAdamW
+from bilora.graphed import GraphedBackward
+from bilora.ranks import average
 
 if TYPE_CHECKING:
     from benchmarks.multi_gpu import Records, Setting
 
-DDP, COMPILED, FSDP2 = "ddp", "compiled", "fsdp2"
-#: DDP; DDP with compiled layers; FSDP2. One rank alone is not wrapped, and is the reference of all ranks.
-MODES = (DDP, COMPILED, FSDP2)
+DDP, COMPILED, GRAPHED, FSDP2 = "ddp", "compiled", "graphed", "fsdp2"
+#: DDP; DDP with compiled layers; compiled layers replayed as CUDA graphs, gradients averaged after them; FSDP2.
+#: One rank alone is not wrapped, and is the reference of all ranks.
+MODES = (DDP, COMPILED, GRAPHED, FSDP2)
 _SKIPPED = 5
 # Seconds that a mode may take on an 8B model, compiling included.
-_MOST = {DDP: 20.0, COMPILED: 90.0, FSDP2: 20.0}
+_MOST = {DDP: 20.0, COMPILED: 90.0, GRAPHED: 90.0, FSDP2: 20.0}
 
 
 def measure_training(setting: Setting, methods: Sequence[str], modes: Sequence[str], records: Records) -> None:
@@ -44,7 +49,7 @@ def measure_training(setting: Setting, methods: Sequence[str], modes: Sequence[s
     def take(base: nn.Module, method: str, mode: str) -> None:
         def work() -> dict[str, Any]:
             found = _steps(base, setting, method, mode)
-            one = records.reference("training", method=method, mode=COMPILED if mode == COMPILED else DDP)
+            one = records.reference("training", method=method, mode=DDP if mode == FSDP2 else mode)
             return found | (_against(found, one) if one else {})
 
         records.attempt("training", {"method": method, "mode": mode, **_head(setting)}, work, seconds=_MOST[mode])
@@ -55,7 +60,7 @@ def measure_training(setting: Setting, methods: Sequence[str], modes: Sequence[s
         for mode in shared:
             for method in methods:
                 # Noise is drawn by a function that PyTorch's compiler does not enter.
-                if mode != COMPILED or method != "flat-lora":
+                if mode == DDP or method != "flat-lora":
                     take(base, method, mode)
         del base
         _release(setting)
@@ -100,17 +105,19 @@ def _steps(base: nn.Module, setting: Setting, method: str, mode: str) -> dict[st
     # Sharding replaces a model's weights, so that it is not done to a copy that shares them.
     model, attached = attach(base if mode == FSDP2 else training_copy(base), config, method=method)
     model.train()
-    if mode == COMPILED:
+    if mode in (COMPILED, GRAPHED):
         compile_layers(model)
     run: Any = model
     if mode == FSDP2:
         for layer in repeated_layers(model):
             fully_shard(layer)
         fully_shard(model)
-    elif ranks > 1:
+    elif ranks > 1 and mode != GRAPHED:
         run = DistributedDataParallel(model, broadcast_buffers=False)
     fused: dict[str, Any] = {"fused": True} if setting.device.type == "cuda" and mode != FSDP2 else {}
-    optimizer = build_optimizer(attached, lr=1e-4, total_steps=setting.steps, **fused)
+    kind = FlatAdamW if mode == GRAPHED else torch.optim.AdamW
+    optimizer = build_optimizer(attached, lr=1e-4, total_steps=setting.steps, optimizer_class=kind, **fused)
+    passes = _replayed(model, setting.micro_batches // ranks) if mode == GRAPHED else partial(_passes, run)
     if setting.device.type == "cuda":
         gc.collect()
         torch.cuda.empty_cache()
@@ -120,7 +127,7 @@ def _steps(base: nn.Module, setting: Setting, method: str, mode: str) -> dict[st
         own = _batches(setting, step)[rank::ranks]
         synchronize(setting.device)
         started = time.perf_counter()
-        loss = attached.gradients(_passes(run, own))
+        loss = attached.gradients(passes(own))
         optimizer.step()
         optimizer.zero_grad()
         synchronize(setting.device)
@@ -156,6 +163,27 @@ def _passes(model: Any, batches: Sequence[dict[str, Tensor]]) -> Callable[[], Te
         return total
 
     return forward_backward
+
+
+def _replayed(model: nn.Module, count: int) -> Callable[[Sequence[dict[str, Tensor]]], Callable[[], Tensor]]:
+    """Return what `_passes` does, for so many micro-batches a step, by replay and with a mean over the ranks."""
+
+    def one(batch: dict[str, Any]) -> Tensor:
+        loss: Tensor = model(**batch).loss / count
+        loss.backward()  # type: ignore[no-untyped-call]
+        return loss.detach()
+
+    graphed = GraphedBackward(model, forward_backward=one)
+
+    def passes(batches: Sequence[dict[str, Tensor]]) -> Callable[[], Tensor]:
+        def forward_backward() -> Tensor:
+            total = torch.stack([graphed(batch) for batch in batches]).sum()
+            average([p.grad for p in model.parameters() if p.grad is not None])
+            return total
+
+        return forward_backward
+
+    return passes
 
 
 def _batches(setting: Setting, step: int) -> list[dict[str, Tensor]]:

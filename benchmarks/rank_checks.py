@@ -29,8 +29,6 @@ def check_ranks(specs: Sequence[RunSpec], folders: Mapping[str, Path]) -> None:
                 f"--micro-batch-size: a step of {spec.task} has {passes} micro-batches of {spec.micro_batch_size}, "
                 f"which {count} ranks cannot share equally; choose one that divides {spec.batch_size} / {count}"
             )
-        if spec.cuda_graphs:
-            raise UsageError("--cuda-graphs: graphs are recorded on one GPU alone; leave it off under torchrun")
         if spec.device_map is not None:
             raise UsageError(
                 "--device-map: a model spread over all GPUs leaves none for other ranks; leave one of them out"

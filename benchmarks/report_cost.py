@@ -7,7 +7,6 @@ the page takes to open. The scores are random numbers: the store is about size, 
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import re
@@ -17,13 +16,18 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
+from benchmarks import parsing
 from benchmarks.environment import environment
+from benchmarks.errors import UsageError
+from benchmarks.flags import read_flags, read_out
+from benchmarks.one_line_parser import OneLineParser
 from reports.style import METHODS
 
 _METHODS = tuple(METHODS)[:20]
@@ -31,28 +35,35 @@ _TASKS = tuple(f"task-{number}" for number in range(1, 6))
 _STEPS = 100
 
 
-def main() -> None:
-    """Run the command."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.report_cost", description=__doc__.splitlines()[0])
-    parser.add_argument("--out", type=Path, help="JSON file to write (default: print only)")
-    parser.add_argument("--seeds", type=int, default=10, help="runs of every method and task (default: 10)")
-    parser.add_argument("--examples", type=int, default=200, help="scored examples a run (default: 200)")
-    options = parser.parse_args()
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command; returns its exit code: 0, or 2 for bad input."""
+    parser = OneLineParser(prog="python -m benchmarks.report_cost", description=__doc__.splitlines()[0])
+    parser.add_argument("--out", metavar="FILE.json", help="also write what is printed")
+    parser.add_argument("--seeds", default="10", help="runs of every method and task (default: %(default)s)")
+    parser.add_argument("--examples", default="200", help="scored examples a run (default: %(default)s)")
+    try:
+        options = parser.parse_args(arguments)
+        whole = parsing.integer(minimum=1)
+        given, out = read_flags(options, {"seeds": whole, "examples": whole}), read_out(options)
+    except UsageError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        runs = write_store(folder / "store", seeds=options.seeds, examples=options.examples)
+        runs = write_store(folder / "store", **given)
         record: dict[str, Any] = {
             "runs": runs,
             "methods": len(_METHODS),
             "tasks": len(_TASKS),
-            "examples": options.examples,
+            "examples": given["examples"],
         }
         record |= {"import_seconds": _import_seconds(), **_render(folder)}
         record |= {"load_average": os.getloadavg()[0], "environment": environment(torch.device("cpu"))}
     text = json.dumps(record, indent=1)
-    if options.out is not None:
-        options.out.write_text(text + "\n", encoding="utf-8")
+    if out is not None:
+        out.write_text(text + "\n", encoding="utf-8")
     print(text)
+    return 0
 
 
 def write_store(folder: Path, *, seeds: int, examples: int) -> int:
@@ -148,4 +159,4 @@ def _open_seconds(page: Path) -> float | None:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

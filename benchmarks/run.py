@@ -6,38 +6,25 @@ switched off before the first test example and stay off.
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import torch
-from safetensors.torch import save_file
-
-from benchmarks import ranks
-from benchmarks.architecture import Architecture, Drawn, Row
 from benchmarks.checkpoints import CheckpointPolicy
-from benchmarks.columns import score_columns, sharpness_columns, training_columns
-from benchmarks.environment import environment
+from benchmarks.columns import sharpness_columns, training_columns
+from benchmarks.errors import one_line
+from benchmarks.evaluating import draw, evaluate
 from benchmarks.fitting import fit
 from benchmarks.measuring import measure
 from benchmarks.out_of_memory import is_out_of_memory
 from benchmarks.progress import RunProgress
 from benchmarks.recorder import TrainingDiverged
-from benchmarks.scoring import ScoredExample, metric_score
+from benchmarks.run_files import run_record, write_adapter, write_sides
 from benchmarks.spec import RunSpec
-from benchmarks.store import SCHEMA
-from benchmarks.tasks import Example, Task, create_task
-from benchmarks.training import EVALUATION_BATCH, TrainedRun
+from benchmarks.tasks import Example, create_task
 from benchmarks.written import now, write_json
-from bilora.trainer import METHOD_STATE
-
-# Of a long training set, the loss is taken over its first rows.
-LOSS_ROWS = 2048
 
 
 class RunFailed(RuntimeError):
@@ -96,7 +83,7 @@ def execute(
     try:
         return _execute(spec, model_folder, folder, checkpoints, policy, progress, clock, started)
     except Exception as error:
-        raise RunFailed(clock.stage, _one_line(error, spec), _circumstances(error)) from error
+        raise RunFailed(clock.stage, _message(error, spec), _circumstances(error)) from error
 
 
 def _circumstances(error: Exception) -> dict[str, Any]:
@@ -105,8 +92,8 @@ def _circumstances(error: Exception) -> dict[str, Any]:
     return {"kind": "out-of-memory"} if is_out_of_memory(error) else {}
 
 
-def _one_line(error: Exception, spec: RunSpec) -> str:
-    message = " ".join(str(error).split()) or type(error).__name__
+def _message(error: Exception, spec: RunSpec) -> str:
+    message = one_line(error)
     if is_out_of_memory(error):
         return (
             f"out of memory; lower --micro-batch-size (now {spec.micro_batch_size}, and its halves were tried) or, if "
@@ -144,18 +131,13 @@ def _execute(
         )
     trained, architecture, rows = fitted.trained, fitted.architecture, fitted.rows
     clock.seconds["train"] = round(clock.seconds["train"] + trained.earlier_seconds, 3)
-    if ranks.is_first():
-        trained.method.export(folder / "adapter")
-        architecture.exported(folder / "adapter")
-    (folder / "adapter").mkdir(exist_ok=True)
-    # The auxiliary factors are no part of an adapter; what Bi-LoRA's adversary was can be measured from them later.
-    save_file(trained.method.state_dict(), folder / "adapter" / METHOD_STATE)
+    write_adapter(folder, trained, architecture)
     trained.model.eval()
     with trained.method.evaluation():
         with clock.time("evaluate"):
-            examples, row = _evaluate(spec, trained, architecture, task, rows, progress)
+            examples, row = evaluate(spec, trained, architecture, task, rows, progress)
             # While tuning, nothing of the test is drawn either.
-            drawn = _draw(trained, architecture, task, progress) if spec.scored == "test" else None
+            drawn = draw(trained, architecture, task, progress) if spec.scored == "test" else None
         measurement: dict[str, Any] | None = None
         problem: str | None = None
         if spec.measurement is not None:
@@ -164,108 +146,10 @@ def _execute(
                     update = progress.stage("measuring")
                     measurement = measure(spec, trained.model, task, rows["train"], architecture, update)
             except Exception as error:
-                problem = _one_line(error, spec)
+                problem = _message(error, spec)
     row |= training_columns(spec, trained) | {"peak_memory_bytes": fitted.peak_memory_bytes}
     row |= sharpness_columns(measurement)
-    _write_sides(folder, trained, examples, measurement, drawn)
-    record = {
-        "schema": SCHEMA,
-        "key": spec.key,
-        "spec": spec.as_dict(),
-        "row": {"method": spec.label, "task": spec.task, "seed": spec.seed, "key": spec.key} | row,
-        "environment": environment(torch.device(spec.device)) | _ranks(),
-        "started": started,
-        "finished": now(),
-        "seconds": clock.seconds,
-        "failure": {"stage": "measure", "message": problem} if problem else None,
-    }
-    if fitted.micro_batch_size != spec.micro_batch_size:
-        record["micro_batch_size"] = {"asked": spec.micro_batch_size, "used": fitted.micro_batch_size}
-    if trained.resumed:
-        record["resumed"] = list(trained.resumed)
+    write_sides(folder, trained, examples, measurement, drawn)
+    record = run_record(spec, fitted, row, started=started, seconds=clock.seconds, problem=problem)
     write_json(folder / "run.json", record)
     return problem
-
-
-def _ranks() -> dict[str, int]:
-    return {"ranks": ranks.world_size()} if ranks.world_size() > 1 else {}
-
-
-def _write_sides(
-    folder: Path,
-    trained: TrainedRun,
-    examples: Sequence[ScoredExample],
-    measurement: dict[str, Any] | None,
-    drawn: Drawn | None,
-) -> None:
-    """Write what lies beside run.json in a run's folder."""
-    write_json(folder / "history.json", trained.history)
-    write_json(folder / "examples.json", [example.as_dict() for example in examples])
-    if trained.dynamics is not None:
-        write_json(folder / "dynamics.json", asdict(trained.dynamics))
-    _write_pictures(folder, examples, drawn)
-    if measurement is not None:
-        write_json(folder / "measurement.json", measurement)
-
-
-def _draw(trained: TrainedRun, architecture: Architecture, task: Task, progress: RunProgress) -> Drawn | None:
-    update = progress.stage("scoring")
-    return architecture.drawn(trained.model, task, on_progress=lambda done: update(done, "pictures for the report"))
-
-
-def _write_pictures(folder: Path, examples: Sequence[ScoredExample], drawn: Drawn | None) -> None:
-    pictures = [example.picture for example in examples if example.picture is not None]
-    if drawn is not None:
-        np.save(folder / "pictures.npy", drawn.pictures, allow_pickle=False)
-        named = zip(drawn.titles, drawn.prompts, strict=True)
-        write_json(folder / "drawn.json", [{"title": title, "prompt": prompt} for title, prompt in named])
-    elif pictures:
-        np.save(folder / "pictures.npy", np.stack(pictures), allow_pickle=False)
-
-
-def _evaluate(
-    spec: RunSpec,
-    trained: TrainedRun,
-    architecture: Architecture,
-    task: Task,
-    rows: dict[Any, Sequence[Row]],
-    progress: RunProgress,
-) -> tuple[list[ScoredExample], dict[str, Any]]:
-    """Score a split by generation, a training subset of the validation's size too, and take both losses.
-
-    Of several ranks the first one scores; losses are taken by all.
-    """
-    update = progress.stage("scoring")
-    asked = architecture.asked(task, spec.scored)[: spec.test_examples]
-    seen = architecture.asked(task, "train")[: spec.evaluation_examples]
-    share = len(asked) / (len(asked) + len(seen))
-    examples: list[ScoredExample] = []
-    train_examples: list[ScoredExample] = []
-    if ranks.is_first():
-        examples = architecture.score(
-            trained.model,
-            task,
-            asked,
-            on_progress=lambda done: update(done * share, f"{len(asked)} {spec.scored} examples"),
-        )
-        train_examples = architecture.score(trained.model, task, seen)
-    size = spec.evaluation_batch_size or EVALUATION_BATCH
-    losses = {
-        name: architecture.objective(trained.model, split[:LOSS_ROWS], size=size).value()
-        for name, split in (("train_loss", rows["train"]), ("eval_loss", rows["scored"]))
-    }
-    for name, loss in losses.items():
-        if not math.isfinite(loss):
-            raise TrainingDiverged(f"the {name.replace('_', ' ')} of the trained model is {loss}", step=spec.steps)
-    if not ranks.is_first():
-        return [], losses
-    return examples, {
-        "metric": architecture.metric(task),
-        "full_marks": task.full_marks,
-        "score": metric_score(architecture.metric(task), examples),
-        "train_score": metric_score(architecture.metric(task), train_examples),
-        "loss_kind": architecture.loss_kind,
-        **score_columns(examples),
-        **losses,
-        "generalization_gap": losses["eval_loss"] - losses["train_loss"],
-    }

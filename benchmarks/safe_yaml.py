@@ -11,6 +11,8 @@ from typing import Any
 
 import yaml
 
+from benchmarks.errors import one_line
+
 LARGEST = 64 * 1024
 _DEEPEST = 20
 
@@ -47,7 +49,7 @@ def load_yaml(text: str) -> Any:
         raise
     # Impossible dates and numbers of thousands of digits are ValueErrors; a key that is a list, a TypeError.
     except (yaml.YAMLError, ValueError, TypeError, RecursionError) as error:
-        raise UnsafeYaml(" ".join(str(error).split())[:300]) from None
+        raise UnsafeYaml(one_line(error, most=300)) from None
 
 
 def read_yaml(path: Path) -> Any:

@@ -20,8 +20,8 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks import parsing
-from benchmarks.curvature.options import read_device, read_flags
 from benchmarks.errors import UsageError
+from benchmarks.flags import read_device, read_flags
 from benchmarks.harness import pocket
 from benchmarks.harness.catalogue import Catalogue, check_installed
 from benchmarks.harness.evaluation import primary

@@ -13,7 +13,7 @@ from typing import Any
 from safetensors import SafetensorError, safe_open
 from transformers import CLIPTextConfig
 
-from benchmarks.errors import UsageError
+from benchmarks.errors import UsageError, one_line, shortened
 
 INDEX = "model_index.json"
 PIPELINE = "StableDiffusionXLPipeline"
@@ -42,8 +42,8 @@ def read_part(folder: Path, part: str) -> dict[str, Any]:
     path = folder / part / name
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise UsageError(f"--model: {path} cannot be read: {' '.join(str(error).split())}") from None
+    except (OSError, ValueError, RecursionError) as error:
+        raise UsageError(f"--model: {path} cannot be read: {one_line(error)}") from None
     if not isinstance(content, dict):
         raise UsageError(f"--model: {path} holds a {type(content).__name__}; expected an object")
     return content
@@ -55,12 +55,14 @@ def check_sdxl(folder: Path) -> None:
     Raises:
         UsageError: Naming the part that is missing, or the numbers that do not fit.
     """
-    found = read_part(folder, "") if (folder / INDEX).is_file() else {"_class_name": None}
-    if found["_class_name"] is None:
+    if not (folder / INDEX).is_file():
         raise UsageError(f"--model: {folder} holds no {INDEX}; expected a folder as diffusers' save_pretrained writes")
-    if found.get("_class_name") != PIPELINE:
+    pipeline = read_part(folder, "").get("_class_name")
+    if pipeline is None:
+        raise UsageError(f"--model: {folder / INDEX} names no class of pipeline; expected {PIPELINE}")
+    if pipeline != PIPELINE:
         raise UsageError(
-            f"--model: {folder} holds a {found.get('_class_name')}; expected a {PIPELINE}, the one kind of diffusers "
+            f"--model: {folder} holds a {pipeline}; expected a {PIPELINE}, the one kind of diffusers "
             "pipeline that is trained here"
         )
     for part in PARTS:
@@ -87,7 +89,7 @@ def _check_weights(folder: Path, part: str) -> None:
             with safe_open(path, framework="pt"):
                 pass  # opening reads and checks the header
         except (OSError, SafetensorError) as error:
-            raise UsageError(f"--model: {path} cannot be read: {' '.join(str(error).split())}") from None
+            raise UsageError(f"--model: {path} cannot be read: {one_line(error)}") from None
     if whole:
         return
     pickled = next(iter(sorted((folder / part).glob("*.bin"))), None)
@@ -102,7 +104,8 @@ def _check_weights(folder: Path, part: str) -> None:
 def _check_fit(folder: Path) -> None:
     unet, vae = read_part(folder, UNET), read_part(folder, VAE)
     # transformers leaves out of a file what is as its class has it.
-    first, second = (CLIPTextConfig.from_dict(read_part(folder, part)) for part in TEXT_ENCODERS)
+    first, second = (_text_encoder(folder, part) for part in TEXT_ENCODERS)
+    pixels_of_a_latent(folder)
     width = first.hidden_size + second.hidden_size
     if unet.get("cross_attention_dim") != width:
         raise UsageError(
@@ -110,7 +113,7 @@ def _check_fit(folder: Path) -> None:
             f"(cross_attention_dim), and its text encoders give {first.hidden_size} and {second.hidden_size}, together "
             f"{width}; they are not of one model"
         )
-    pooled = second.projection_dim + NUMBERS * (unet.get("addition_time_embed_dim") or 0)
+    pooled = second.projection_dim + NUMBERS * _whole(unet, "addition_time_embed_dim", of=f"the unet of {folder}")
     if unet.get("projection_class_embeddings_input_dim") != pooled:
         raise UsageError(
             f"--model: the unet of {folder} reads {unet.get('projection_class_embeddings_input_dim')} values beside "
@@ -129,11 +132,41 @@ def _check_fit(folder: Path) -> None:
         )
 
 
+def _text_encoder(folder: Path, part: str) -> Any:
+    try:
+        return CLIPTextConfig.from_dict(read_part(folder, part))
+    except UsageError:
+        raise
+    except Exception as error:  # of any class: the values are somebody else's
+        raise UsageError(f"--model: the {part} of {folder} cannot be read: {one_line(error)}") from None
+
+
+def _whole(content: dict[str, Any], name: str, *, of: str, otherwise: str = "") -> int:
+    value = content.get(name)
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise UsageError(f"--model: {of} has {name} {shortened(value)}; expected a whole number{otherwise}")
+    return value
+
+
 def pixels_of_a_latent(folder: Path) -> int:
-    """Return how many pixels of a side its autoencoder makes one."""
-    return int(2 ** (len(read_part(folder, VAE)["block_out_channels"]) - 1))
+    """Return how many pixels of a side its autoencoder makes one.
+
+    Raises:
+        UsageError: If its configuration does not say.
+    """
+    channels = read_part(folder, VAE).get("block_out_channels")
+    if not isinstance(channels, list) or not channels:
+        raise UsageError(f"--model: the vae of {folder} has block_out_channels {shortened(channels)}; expected a list")
+    return int(2 ** (len(channels) - 1))
 
 
 def own_resolution(folder: Path) -> int:
-    """Return the side of the pictures that a model was made for, in pixels."""
-    return int(read_part(folder, UNET)["sample_size"]) * pixels_of_a_latent(folder)
+    """Return the side of the pictures that a model was made for, in pixels.
+
+    Raises:
+        UsageError: If its configuration does not say.
+    """
+    latents = _whole(
+        read_part(folder, UNET), "sample_size", of=f"the unet of {folder}", otherwise="; give --resolution"
+    )
+    return latents * pixels_of_a_latent(folder)

@@ -17,8 +17,10 @@ from typing import Any
 
 import torch
 from peft import LoraConfig
-from torch import Tensor, nn
+from torch import nn
 
+from benchmarks.errors import first_line
+from benchmarks.step_record import FLOOR, STOCK_LORA, StepCost
 from benchmarks.step_timing import (
     COMPILED,
     GRAPHED,
@@ -31,51 +33,6 @@ from benchmarks.step_timing import (
     stock_step,
     time_steps,
 )
-from bilora.graphed import masks_without_values
-
-STOCK_LORA, FLOOR = "peft-lora", "floor"
-
-
-@dataclass(frozen=True, kw_only=True)
-class StepCost:
-    """The cost of one variant's optimizer step.
-
-    Attributes:
-        model: Name or folder of the model.
-        shape: Batch size x tokens per row.
-        method: Name of the method; "peft-lora" for LoRA as PEFT ships it; "floor" for forward pass and input gradient
-            of the frozen model.
-        path: "stock" for PEFT's own forward, "fused", "compiled", "graphed".
-        step_ms: Wall-clock time of a step, milliseconds, median over the blocks; None if the variant failed.
-        step_ms_low: Lower quartile.
-        step_ms_high: Upper quartile.
-        first_ms: The first step, compiling and recording included.
-        tokens_per_second: Rows x tokens over the median.
-        peak_gb: Peak of allocated GPU memory, 1e9 bytes, the model's weights included; None on the CPU.
-        ratio_to_stock_lora: Median over the blocks of this step's time over that of LoRA as PEFT ships it.
-        ratio_to_compiled_lora: The same over PEFT's LoRA with adapters in the base's type and compiled layers.
-        ratio_to_our_lora: The same over "lora" on the same path.
-        ratio_to_floor: The same over the floor.
-        rounds: How many rounds were timed.
-        error: Why there are no times.
-    """
-
-    model: str
-    shape: str
-    method: str
-    path: str
-    step_ms: float | None = None
-    step_ms_low: float | None = None
-    step_ms_high: float | None = None
-    first_ms: float | None = None
-    tokens_per_second: float | None = None
-    peak_gb: float | None = None
-    ratio_to_stock_lora: float | None = None
-    ratio_to_compiled_lora: float | None = None
-    ratio_to_our_lora: float | None = None
-    ratio_to_floor: float | None = None
-    rounds: int = 0
-    error: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -168,7 +125,7 @@ def _time_group(
         try:
             made[variant] = _step(subject, *variant, steps=steps)
         except RuntimeError as error:
-            failed[str(variant)] = str(error).splitlines()[0]
+            failed[str(variant)] = first_line(error)
     for shape in shapes:
         batch = subject.batch(*shape)
         if device.type == "cuda":
@@ -245,54 +202,3 @@ def _record(subject: Subject, variant: Variant, shape: Shape, found: dict[str, A
         rounds=rounds if "error" not in found else 0,
         **found,
     )
-
-
-def needed_bytes(model: nn.Module, batch: Batch, *, rank: int, adapted: Sequence[str]) -> int:
-    """Return how much memory a step of LoRA takes at least.
-
-    Weights; fp32 factors with gradient and two moments; and the inputs and outputs of the linear layers other than the
-    output layer, which is what remains of activations when layers are compiled. They are counted by a forward pass
-    without memory.
-
-    Args:
-        model: On the meta device.
-        batch: As it would be on the real one.
-        rank: Of the adapter.
-        adapted: Ends of the names of adapted layers.
-    """
-    weights = sum(p.numel() * p.element_size() for p in model.parameters())
-    linears = {name: m for name, m in model.named_modules() if isinstance(m, nn.Linear)}
-    factors = sum(
-        rank * (m.in_features + m.out_features) for name, m in linears.items() if name.endswith(tuple(adapted))
-    )
-    kept: dict[int, Tensor] = {}
-
-    def keep(_: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
-        # By identity, so that an input which several layers read counts once; held, so that none takes its number.
-        kept.update({id(tensor): tensor for tensor in (*inputs, output)})
-
-    hooks = [m.register_forward_hook(keep) for name, m in linears.items() if not name.endswith("lm_head")]
-    dtype = next(model.parameters()).dtype
-    with torch.no_grad(), masks_without_values(batch):
-        model(**on_device(batch, torch.device("meta"), dtype))
-    for hook in hooks:
-        hook.remove()
-    return weights + 16 * factors + sum(tensor.numel() * tensor.element_size() for tensor in kept.values())
-
-
-def available_bytes(device: torch.device) -> int:
-    """Return the free memory of a GPU, or what Linux counts as available; a large number where neither is known."""
-    if device.type == "cuda":
-        free, _ = torch.cuda.mem_get_info(device)
-        return int(free)
-    try:
-        with open("/proc/meminfo", encoding="ascii") as file:
-            lines = dict(line.split(":", 1) for line in file)
-        return int(lines["MemAvailable"].split()[0]) * 1024
-    except (OSError, KeyError):
-        return 2**62
-
-
-def on_device(batch: Batch, device: torch.device, dtype: torch.dtype) -> dict[str, Tensor]:
-    """Return a batch on a device, its numbers in the model's type."""
-    return {k: v.to(device, dtype if v.is_floating_point() else None) for k, v in batch.items()}

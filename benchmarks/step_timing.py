@@ -16,6 +16,7 @@ from peft import LoraConfig, get_peft_model
 from torch import Tensor, nn
 
 from benchmarks.environment import synchronize
+from benchmarks.errors import first_line
 from bilora import attach, build_optimizer
 from bilora.compiled import allow_several_kinds, compile_layers, repeated_layers
 from bilora.example_losses import example_losses
@@ -165,7 +166,7 @@ def time_steps(
             except RuntimeError as error:
                 if failures is None:
                     raise
-                failures[name] = str(error).splitlines()[0]
+                failures[name] = first_line(error)
                 del seconds[name]
                 continue
             if index >= warm_up:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -19,7 +19,7 @@ from transformers import TrainingArguments
 from transformers.trainer_callback import PrinterCallback
 
 from analysis.dynamics import Dynamics
-from benchmarks.architecture import Architecture, Row
+from benchmarks.architecture import Architecture, Batch, Row
 from benchmarks.checkpoints import CheckpointCallback, Checkpoints, Resumed
 from benchmarks.dynamics import DynamicsCallback
 from benchmarks.progress import Update
@@ -109,21 +109,12 @@ def train(
         train_dataset=training_rows,
         data_collator=collate,
     )
-    count = spec.evaluation_examples
-    evaluations = {
-        name: architecture.objective(trainer.model, rows[:count], size=spec.evaluation_batch_size or EVALUATION_BATCH)
-        for name, rows in (("validation_loss", validation_rows), ("train_eval_loss", train_rows))
-    }
-    reference_batch = architecture.collator(seed=spec.seed, multiple=multiple)(training_rows[: spec.micro_batch_size])
-    passes = spec.batch_size // spec.micro_batch_size // world_size()
-    graphed = GraphedBackward(trainer.model) if spec.cuda_graphs else None
-    recorder = Recorder(
-        method,
-        evaluations,
-        partial(plain_gradient_seconds, method, reference_batch, passes=passes, graphed=graphed),
-        trainer.pop_losses,
-        steps=spec.steps,
-        evaluate_every=math.ceil(spec.steps / spec.evaluations) if spec.evaluations else 0,
+    recorder = _recorder(
+        spec,
+        trainer,
+        architecture,
+        rows={"validation_loss": validation_rows, "train_eval_loss": train_rows},
+        reference=architecture.collator(seed=spec.seed, multiple=multiple)(training_rows[: spec.micro_batch_size]),
         update=update,
     )
     if resumed is not None:
@@ -146,6 +137,42 @@ def train(
         dynamics=dynamics.finish() if dynamics is not None else None,
         resumed=() if resumed is None else resumed.steps,
         earlier_seconds=0.0 if resumed is None else resumed.seconds,
+    )
+
+
+def _recorder(
+    spec: RunSpec,
+    trainer: RunTrainer,
+    architecture: Architecture,
+    *,
+    rows: Mapping[str, Sequence[Row]],
+    reference: Batch,
+    update: Update,
+) -> Recorder:
+    """Return what takes losses and times on the way.
+
+    Args:
+        spec: The run.
+        trainer: Trains it.
+        architecture: What the model is.
+        rows: Name of a loss -> the rows it is taken on.
+        reference: The micro-batch whose plain gradient steps are compared with.
+        update: Progress.
+    """
+    count, size = spec.evaluation_examples, spec.evaluation_batch_size or EVALUATION_BATCH
+    evaluations = {
+        name: architecture.objective(trainer.model, examples[:count], size=size) for name, examples in rows.items()
+    }
+    passes = spec.batch_size // spec.micro_batch_size // world_size()
+    graphed = GraphedBackward(trainer.model) if spec.cuda_graphs else None
+    return Recorder(
+        trainer.method,
+        evaluations,
+        partial(plain_gradient_seconds, trainer.method, reference, passes=passes, graphed=graphed),
+        trainer.pop_losses,
+        steps=spec.steps,
+        evaluate_every=math.ceil(spec.steps / spec.evaluations) if spec.evaluations else 0,
+        update=update,
     )
 
 

@@ -4,15 +4,17 @@ Two calls fit any training loop (`attach`, `build_optimizer`); `SharpnessTrainer
 `transformers.Trainer`.
 """
 
-from bilora.adapters import AdapterPair, LoraFactors, lora_factors
+from bilora.adapters import AdapterPair
 from bilora.attach import attach
 from bilora.compiled import compile_layers
 from bilora.effective import effective_change
+from bilora.factors import LoraFactors, lora_factors
 from bilora.flat import FlatAdamW
-from bilora.graphed import GraphedBackward, GraphError
+from bilora.graphed import GraphedBackward
 from bilora.methods import Method, MethodError, create_method, method_names
 from bilora.optimizer import build_optimizer
 from bilora.quantised import load_nf4
+from bilora.recording import GraphError
 from bilora.trainer import SharpnessMixin, SharpnessTrainer
 from bilora.variants import VariantError, check_combination, create_variant, resolve_name, variant_names
 

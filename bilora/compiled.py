@@ -36,6 +36,9 @@ def compile_layers(model: nn.Module) -> int:
     the original's weights; `DistributedDataParallel` has none. Where PyTorch fails to compile a layer, a warning says
     why and all run as they are.
 
+    Args:
+        model: A model with blocks of which it has several, see `repeated_layers`; it is changed in place.
+
     Returns:
         The number of layers.
     """

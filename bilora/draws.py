@@ -18,7 +18,6 @@ from math import prod
 import torch
 from torch import Tensor
 
-from bilora.adapters import groups_of
 from bilora.shards import shard_of
 
 # Numbers of one piece of a large draw on the CPU.
@@ -67,13 +66,15 @@ def _pool(threads: int) -> ThreadPoolExecutor:
 def standard_normals(like: Sequence[Tensor], *key: int) -> list[Tensor]:
     """Return independent N(0, 1) tensors with the shapes, dtypes and devices of `like`.
 
-    All tensors on a device come from one call, so that the cost does not grow with their number. Of a sharded tensor
-    every rank draws all rows and returns its own, so that the numbers do not depend on how many ranks there are.
+    All come from one call, so that the cost does not grow with their number, on the device of the first, so that they
+    do not depend on how many devices the others are spread over. Of a sharded tensor every rank draws all rows and
+    returns its own, so that the numbers do not depend on how many ranks there are.
     """
-    drawn: dict[int, Tensor] = {}
-    for number, indices in enumerate(groups_of(tensor.device for tensor in like)):
-        device, sizes = like[indices[0]].device, [like[i].numel() for i in indices]
-        flat = normals([sum(sizes)], *key, number, device=device)
-        for i, part in zip(indices, torch.split(flat, sizes), strict=True):
-            drawn[i] = shard_of(part.view(like[i].shape), like[i]).to(like[i].dtype)
-    return [drawn[index] for index in range(len(like))]
+    if not like:
+        return []
+    sizes = [tensor.numel() for tensor in like]
+    flat = normals([sum(sizes)], *key, 0, device=like[0].device)
+    return [
+        shard_of(part.view(tensor.shape), tensor).to(tensor.device, tensor.dtype)
+        for part, tensor in zip(torch.split(flat, sizes), like, strict=True)
+    ]

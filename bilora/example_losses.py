@@ -15,8 +15,10 @@ def example_losses(model: Any, logits: Tensor, labels: Tensor) -> Tensor:
     Args:
         model: Decides by its configuration whether labels are shifted: decoders predict the next token.
         logits: (examples, tokens, vocabulary), or (examples, classes).
-        labels: (examples, tokens) with -100 where nothing is scored, or (examples,).
+        labels: (examples, tokens) with -100 where nothing is scored, or (examples,), on any device.
     """
+    # The head of a model that is spread over devices lies on another one than its inputs.
+    labels = labels.to(logits.device)
     if labels.dim() > 1 and not model.config.is_encoder_decoder:
         logits, labels = logits[:, :-1], labels[:, 1:]
     losses = nn.functional.cross_entropy(

@@ -18,8 +18,8 @@ from typing import Any
 import torch
 from torch import Tensor, distributed, nn
 
-from bilora.adapters import groups_of
 from bilora.draws import keyed_generator
+from bilora.factor_norms import groups_of
 
 _RANGE, _CORANGE = 0, 1
 
@@ -66,7 +66,7 @@ class GradientSketch:
     ) -> None:
         self.rank, self.memory, self.shapes = rank, memory, list(shapes)
         self._width = 2 * rank + 1 if width is None else width
-        self._device = torch.device("cpu")
+        self._devices = [torch.device("cpu")] * len(self.shapes)
         self.listening = False
         self.seed = seed
         self._past = self._empty()
@@ -82,37 +82,37 @@ class GradientSketch:
     @seed.setter
     def seed(self, seed: int) -> None:
         self._seed = seed
-        self._drawn: dict[tuple[int, int, torch.dtype], Tensor] = {}
+        self._drawn: dict[tuple[int, int, torch.dtype, torch.device], Tensor] = {}
 
     def _test_matrices(self, index: int, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
         """Omega (n, k) and Psi^T (m, l) of a layer, which layers of equal size share."""
-        m, n = self.shapes[index]
-        omega = self._orthonormal(_RANGE, n, self._width, dtype)
-        return omega[:, : min(m, n)], self._orthonormal(_CORANGE, m, 2 * self._width + 1, dtype)
+        (m, n), device = self.shapes[index], self._devices[index]
+        omega = self._orthonormal(_RANGE, n, self._width, dtype, device)
+        return omega[:, : min(m, n)], self._orthonormal(_CORANGE, m, 2 * self._width + 1, dtype, device)
 
-    def _orthonormal(self, side: int, size: int, width: int, dtype: torch.dtype) -> Tensor:
+    def _orthonormal(self, side: int, size: int, width: int, dtype: torch.dtype, device: torch.device) -> Tensor:
         """A random (size, min(size, width)) matrix with orthonormal columns, drawn once, on the CPU in fp32."""
-        if (side, size, dtype) not in self._drawn:
+        if (side, size, dtype, device) not in self._drawn:
             generator = keyed_generator("cpu", self._seed, side, size)
             basis = torch.linalg.qr(torch.randn(size, min(size, width), generator=generator)).Q
-            self._drawn[side, size, dtype] = basis.to(self._device, dtype)
-        return self._drawn[side, size, dtype]
+            self._drawn[side, size, dtype, device] = basis.to(device, dtype)
+        return self._drawn[side, size, dtype, device]
 
     def _empty(self) -> list[tuple[Tensor, Tensor]]:
         """Zero sketches Y (m, k) and Z (l, n) of every layer."""
         sketches = []
-        for index, (m, n) in enumerate(self.shapes):
+        for index, ((m, n), device) in enumerate(zip(self.shapes, self._devices, strict=True)):
             omega, psi = self._test_matrices(index, torch.float32)
             sizes = (m, omega.shape[1]), (psi.shape[1], n)
-            sketches.append((torch.zeros(sizes[0], device=self._device), torch.zeros(sizes[1], device=self._device)))
+            sketches.append((torch.zeros(sizes[0], device=device), torch.zeros(sizes[1], device=device)))
         return sketches
 
-    def place(self, device: torch.device) -> None:
-        """Keep the sketches on `device` from now on; a model is often moved after its adapters are attached."""
-        if device != self._device:
-            self._device = device
-            self._past = [(Y.to(device), Z.to(device)) for Y, Z in self._past]
-            self._fresh = [(Y.to(device), Z.to(device)) for Y, Z in self._fresh]
+    def place(self, devices: Sequence[torch.device]) -> None:
+        """Keep the sketches of each layer on its device; a model is often moved after its adapters are attached."""
+        if list(devices) != self._devices:
+            self._devices = list(devices)
+            self._past = [(Y.to(d), Z.to(d)) for (Y, Z), d in zip(self._past, devices, strict=True)]
+            self._fresh = [(Y.to(d), Z.to(d)) for (Y, Z), d in zip(self._fresh, devices, strict=True)]
             self._drawn.clear()
 
     @torch.no_grad()
@@ -147,7 +147,7 @@ class GradientSketch:
 
         With Y = Q R the approximation is Q (Psi Q)^+ Z, cut to rank r; it is exact where rank(G) <= k.
         """
-        return [self._leading(indices) for indices in groups_of(self.shapes)]
+        return [self._leading(indices) for indices in groups_of(zip(self.shapes, self._devices, strict=True))]
 
     def _leading(self, indices: list[int]) -> LeadingTriplets:
         _, psi = self._test_matrices(indices[0], torch.float32)

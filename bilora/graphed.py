@@ -10,8 +10,7 @@ random numbers, which `Method.replayable` says of a method.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass, replace
 from typing import Any, cast
 
@@ -19,40 +18,10 @@ import torch
 from peft import PeftModel
 from peft.tuners.tuners_utils import BaseTunerLayer
 from torch import Tensor, nn
-from transformers import masking_utils
-from transformers.utils import import_utils
 
-# PyTorch asks for a few passes on a side stream first, so that libraries have made their workspaces.
-_WARM_UP = 3
+from bilora.recording import Batch, Recording, record
+
 _PLAIN = (int, float, str, bool, type(None))
-
-Batch = dict[str, Any]
-
-
-class GraphError(RuntimeError):
-    """A pass cannot be recorded as a CUDA graph."""
-
-
-@dataclass(frozen=True)
-class _Recording:
-    graph: torch.cuda.CUDAGraph
-    inputs: dict[str, Tensor]
-    loss: Tensor
-    #: For each type the gradients of these parameters, one after the other.
-    gradients: list[tuple[list[nn.Parameter], Tensor]]
-    #: Whether it may be launched in vain: it writes to none of the model's buffers.
-    repeatable: bool
-    #: Parameters and buffers as they were, so that a launch in vain reads memory that is still theirs.
-    read: list[Tensor]
-
-    def launch(self, batch: dict[str, Tensor]) -> Callable[[], None]:
-        """Start the pass of a batch; the function returned takes back what it did to the generator."""
-        device = self.loss.device
-        before = torch.cuda.get_rng_state(device)
-        for name, value in batch.items():
-            self.inputs[name].copy_(value)
-        self.graph.replay()
-        return lambda: torch.cuda.set_rng_state(before, device)
 
 
 @dataclass(frozen=True)
@@ -70,7 +39,7 @@ class _Latest:
     """What served a kind of batch last; launched unasked only once the model's state has stood for two such batches."""
 
     state: Hashable
-    recording: _Recording
+    recording: Recording
     settled: bool
 
 
@@ -99,13 +68,19 @@ class GraphedBackward:
         self.limit = limit
         self._eager = self._plain if forward_backward is None else forward_backward
         self._structure: _Structure | None = None
-        self._recordings: dict[Hashable, _Recording] = {}
+        self._recordings: dict[Hashable, Recording] = {}
         self._latest: dict[Hashable, _Latest] = {}
         self._addresses: tuple[int, ...] = ()
         self._pool: Any = None
 
     def __call__(self, batch: Batch) -> Tensor:
-        """Add the gradients of a batch's loss to `.grad` and return the loss, detached.
+        """Add the gradients of a batch's loss to `.grad`.
+
+        Args:
+            batch: What the model takes, by name: tensors on its device, and numbers, strings, booleans or None.
+
+        Returns:
+            The loss, a scalar, detached.
 
         Raises:
             GraphError: If the pass cannot be recorded, for example because it waits for the device.
@@ -133,15 +108,22 @@ class GraphedBackward:
             if key not in self._recordings:
                 if len(self._recordings) >= self.limit:
                     return self._eager(batch)
-                self._recordings[key] = self._record(batch, tensors, trained)
+                self._pool = self._pool or torch.cuda.graph_pool_handle()
+                assert self._structure is not None
+                self._recordings[key] = record(
+                    self._eager,
+                    batch,
+                    trained=trained,
+                    buffers=list(self.model.buffers()),
+                    read=self._structure.held,
+                    pool=self._pool,
+                )
             latest = self._latest[asked] = _Latest(state, self._recordings[key], settled=False)
         elif not latest.settled:
             self._latest[asked] = replace(latest, settled=True)
         if take_back is None:
             latest.recording.launch(tensors)
-        for parameters, flat in latest.recording.gradients:
-            # A copy, since the next replay writes over the buffer while these may still be in use.
-            _add_gradients(parameters, flat.clone())
+        latest.recording.add_gradients()
         return latest.recording.loss.clone()
 
     def _state(self) -> tuple[Hashable, list[nn.Parameter]]:
@@ -183,96 +165,3 @@ class GraphedBackward:
         loss.backward()
         detached: Tensor = loss.detach()
         return detached
-
-    def _record(self, batch: Batch, tensors: dict[str, Tensor], trained: list[nn.Parameter]) -> _Recording:
-        inputs = {name: value.clone() for name, value in tensors.items()}
-        before = [p.grad for p in trained]
-        buffers = [(buffer, buffer._version) for buffer in self.model.buffers()]
-        device = trained[0].device
-        try:
-            stream: Any = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
-            stream.wait_stream(torch.cuda.current_stream(device))
-            with masks_without_values(batch):
-                with torch.random.fork_rng([device]), torch.cuda.stream(stream):
-                    for _ in range(_WARM_UP):
-                        _forget(trained)
-                        self._eager(batch | inputs)
-                torch.cuda.current_stream(device).wait_stream(stream)
-                _forget(trained)
-                torch.cuda.empty_cache()
-                self._pool = self._pool or torch.cuda.graph_pool_handle()
-                graph = torch.cuda.CUDAGraph()
-                with torch.cuda.graph(graph, pool=self._pool):
-                    loss = self._eager(batch | inputs)
-                    gradients = _flat_gradients(trained)
-        except torch.OutOfMemoryError:
-            raise
-        except RuntimeError as error:
-            raise GraphError(
-                f"the pass cannot be recorded as a CUDA graph: {str(error).splitlines()[0]}; leave CUDA graphs off"
-            ) from error
-        finally:
-            for parameter, gradient in zip(trained, before, strict=True):
-                parameter.grad = gradient
-        repeatable = all(buffer._version == version for buffer, version in buffers)
-        assert self._structure is not None
-        read = [tensor.detach() for tensor in self._structure.held]
-        return _Recording(graph, inputs, loss, gradients, repeatable, read)
-
-
-@contextmanager
-def masks_without_values(batch: Iterable[str]) -> Iterator[None]:
-    """Let transformers decide on attention masks without looking at values, recorded or not.
-
-    It leaves a causal mask out, so that the fastest kernels run, if nothing is padded or packed, and reads from the
-    device whether something is, unless a graph is being recorded; then it makes a mask in any case. What a batch does
-    not hold it cannot be: without `attention_mask` nothing is padded, without `position_ids` nothing is packed.
-
-    Args:
-        batch: Names of the model's inputs.
-    """
-    inputs = set(batch)
-    makes_mask = "position_ids" in inputs or any(name.endswith("attention_mask") for name in inputs)
-    answers: list[tuple[Any, str, Callable[..., Any]]] = [
-        (import_utils, "is_cuda_stream_capturing", lambda: makes_mask)
-    ]
-    if "position_ids" not in inputs:
-        answers.append((masking_utils, "find_packed_sequence_indices", lambda *_, **__: None))
-    # Releases without one of these have no such question.
-    answers = [(module, name, answer) for module, name, answer in answers if hasattr(module, name)]
-    before = [getattr(module, name) for module, name, _ in answers]
-    try:
-        for module, name, answer in answers:
-            setattr(module, name, answer)
-        yield
-    finally:
-        for (module, name, _), own in zip(answers, before, strict=True):
-            setattr(module, name, own)
-
-
-def _forget(parameters: Iterable[nn.Parameter]) -> None:
-    for parameter in parameters:
-        parameter.grad = None
-
-
-def _flat_gradients(parameters: list[nn.Parameter]) -> list[tuple[list[nn.Parameter], Tensor]]:
-    reached: dict[torch.dtype, list[nn.Parameter]] = {}
-    # As the parameters lie in memory, so that gradients of parameters in one piece are in one piece too.
-    for parameter in sorted(parameters, key=lambda p: p.data_ptr()):
-        if parameter.grad is not None:
-            reached.setdefault(parameter.grad.dtype, []).append(parameter)
-    return [(held, torch.cat([p.grad.flatten() for p in held if p.grad is not None])) for held in reached.values()]
-
-
-def _add_gradients(parameters: list[nn.Parameter], flat: Tensor) -> None:
-    parts = torch.split(flat, [p.numel() for p in parameters])
-    old, new = list[Tensor](), list[Tensor]()
-    for parameter, part in zip(parameters, parts, strict=True):
-        gradient = part.view_as(parameter)
-        if parameter.grad is None:
-            parameter.grad = gradient
-        else:
-            old.append(parameter.grad)
-            new.append(gradient)
-    if old:
-        torch._foreach_add_(old, new)

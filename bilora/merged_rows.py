@@ -15,8 +15,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from bilora.adapters import LoraFactors, groups_of
 from bilora.effective import precise
+from bilora.factor_norms import groups_of
+from bilora.factors import LoraFactors
 from bilora.shards import local_all, whole_all
 
 

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 from torch.optim import AdamW, Optimizer
 
+from bilora.devices import scale_
 from bilora.flat import in_one_piece
 from bilora.methods.base import Method
 from bilora.shards import local_all, shards, summed
@@ -42,6 +43,12 @@ def build_optimizer(
         optimizer_class: Any torch optimizer that knows `maximize` (if the method ascends).
         total_steps: How many steps the optimizer will take; only methods with a schedule of their own need it.
         **optimizer_options: Passed on, for example `betas` or `fused`.
+
+    Returns:
+        The optimizer. Its `step` clips, lets the method act before and after, and counts the method's steps.
+
+    Raises:
+        MethodError: If the method is not attached, or cannot be trained as the weights are sharded.
 
     Shard the model (FSDP2's `fully_shard`) before; several ranks call this together.
     """
@@ -81,7 +88,7 @@ def clip_gradients(parameters: list[Tensor], max_norm: float) -> Tensor:
     if group is not None:
         total = summed(global_norm(gradients).square(), group).sqrt()
         if max_norm > 0:
-            torch._foreach_mul_(gradients, (max_norm / (total + _CLIP_MARGIN)).clamp(max=1.0))
+            scale_(gradients, (max_norm / (total + _CLIP_MARGIN)).clamp(max=1.0))
         return total
     vector = in_one_piece(gradients)
     if vector is not None:

@@ -49,6 +49,9 @@ def load_nf4(
         gradient_checkpointing: Recompute activations in the backward pass.
         **options: Passed on to `from_pretrained`, for example `device_map`.
 
+    Returns:
+        The model, in evaluation mode as `from_pretrained` leaves it; nothing of it is trained.
+
     Raises:
         ImportError: If bitsandbytes is not installed.
     """

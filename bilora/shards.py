@@ -61,6 +61,11 @@ def local_all(tensors: Sequence[Tensor]) -> list[Tensor]:
     return [local(t) for t in tensors]
 
 
+def local_gradient(parameter: Tensor) -> Tensor:
+    """Return the rows of a parameter's gradient that are here; zeros where it took no part in the loss."""
+    return torch.zeros_like(local(parameter)) if parameter.grad is None else local(parameter.grad)
+
+
 def owned(rows: Tensor, like: Tensor) -> Tensor:
     """Return rows that are here as a tensor of the kind of `like`, for example to be its gradient."""
     if not isinstance(like, DTensor):

@@ -1,20 +1,18 @@
 """Drives a training method inside `transformers.Trainer`.
 
 `SharpnessMixin` overrides only public points of the Trainer (`training_step`, `compute_loss`, `create_optimizer`,
-`create_scheduler`, `get_batch_samples`, `evaluation_loop`, `log`) and its checkpoint writers, so that it also fits
-`Seq2SeqTrainer` and other subclasses. Evaluations and exported adapters never see a method's auxiliary parts;
-checkpoints for resuming carry them.
+`create_scheduler`, `get_batch_samples`, `evaluation_loop`, `log`), and `bilora.trainer_checkpoints` its checkpoint
+writers, so that it also fits `Seq2SeqTrainer` and other subclasses. Evaluations and exported adapters never see a
+method's auxiliary parts; checkpoints for resuming carry them.
 """
 
 from __future__ import annotations
 
 import copy
 from collections.abc import Callable
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
-from peft import PeftConfig, PeftModel
-from safetensors.torch import load_file, save_file
+from peft import PeftConfig
 from torch import Tensor, nn
 from torch.optim import AdamW, Optimizer
 from transformers import Trainer
@@ -25,14 +23,13 @@ from bilora.flat import FlatAdamW
 from bilora.fused import fuse_adapters
 from bilora.methods import Method, create_method
 from bilora.optimizer import build_optimizer
-from bilora.trainer_graphs import GraphedStep, is_spread, refuse_graphs
+from bilora.trainer_checkpoints import MethodCheckpoints
+from bilora.trainer_graphs import GraphedStep, is_spread, refuse_graphs, wrap_on_side_stream
 from bilora.trainer_ranks import refuse_launch, refuse_wrapped
 from bilora.trainer_window import TrainerWindow
 
-METHOD_STATE = "method_state.safetensors"
 
-
-class SharpnessMixin(Trainer if TYPE_CHECKING else object):  # type: ignore[misc]  # Trainer is untyped
+class SharpnessMixin(MethodCheckpoints):
     """Makes a Trainer train with a `Method`.
 
     Args:
@@ -48,8 +45,14 @@ class SharpnessMixin(Trainer if TYPE_CHECKING else object):  # type: ignore[misc
             `bilora.flat.FlatAdamW` where AdamW is asked for. It pays where a GPU waits for Python: small models, short
             rows. Each shape of a batch is recorded once, sixteen of them at most: let the collator pad to few lengths.
             The Trainer itself waits for every loss unless `args.logging_nan_inf_filter` is false. What a loss of your
-            own decides in Python is decided once, when it is recorded.
+            own decides in Python is decided once, when it is recorded. Under DDP every rank replays its own passes, and gradients
+            are averaged after them.
         **kwargs: Everything else the Trainer takes.
+
+    Raises:
+        MethodError: If the method or an option of it is unknown or out of range.
+        ValueError: If options come with a method that has its own, a ready optimizer is given, adapter and model do
+            not fit together, or this launch or model cannot do what is asked for.
     """
 
     optimizer: Optimizer | None
@@ -101,6 +104,7 @@ class SharpnessMixin(Trainer if TYPE_CHECKING else object):  # type: ignore[misc
         if cuda_graphs:
             refuse_graphs(self)
             self._graphed = GraphedStep(self, super().training_step)
+            wrap_on_side_stream(self.accelerator)
 
     def _compiling_pays(self) -> bool:
         """Whether to compile unasked: nothing the arguments ask for would get in the way, and it is known to pay."""
@@ -159,7 +163,17 @@ class SharpnessMixin(Trainer if TYPE_CHECKING else object):  # type: ignore[misc
         return self._pass(window, inputs, first=first, last=last)
 
     def plain_training_step(self, model: nn.Module, inputs: dict[str, Any], num_items_in_batch: Any) -> Tensor:
-        """Run forward and backward over one micro-batch as the Trainer would without a method."""
+        """Run forward and backward over one micro-batch as the Trainer would without a method.
+
+        Args:
+            model: The model, wrapped as the Trainer trains it.
+            inputs: The micro-batch.
+            num_items_in_batch: Scored tokens of the effective batch, over which the loss is a mean; None for the mean
+                over the micro-batch.
+
+        Returns:
+            The loss, a scalar, detached.
+        """
         if self._graphed is not None and self.on_outputs is None:
             return self._graphed(model, inputs, num_items_in_batch)
         loss: Tensor = super().training_step(model, inputs, num_items_in_batch)
@@ -202,67 +216,6 @@ class SharpnessMixin(Trainer if TYPE_CHECKING else object):  # type: ignore[misc
             logs["forward_evaluations"] = self.method.cost.forwards
             logs["extra_memory_bytes"] = float(self.method.extra_memory())
         super().log(logs, *args, **kwargs)
-
-    def _save(self, output_dir: str | None = None, state_dict: dict[str, Any] | None = None) -> None:
-        with self.method.exporting():
-            super()._save(output_dir, state_dict)
-
-    def _save_optimizer_and_scheduler(self, output_dir: str) -> None:
-        super()._save_optimizer_and_scheduler(output_dir)
-        # Of sharded weights all ranks take part in this.
-        state = self.method.state_dict()
-        if self.args.should_save:
-            save_file(state, Path(output_dir) / METHOD_STATE)
-
-    def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
-        if checkpoint is not None:
-            # First, because its errors say more than those of an optimizer whose groups do not match.
-            self._load_method_state(checkpoint)
-        super()._load_optimizer_and_scheduler(checkpoint)
-
-    def _load_method_state(self, checkpoint: str) -> None:
-        path = Path(checkpoint) / METHOD_STATE
-        if not path.is_file():
-            raise FileNotFoundError(
-                f"{path} is missing: this checkpoint holds no state of method {self.method.name!r} and cannot be "
-                "resumed exactly; start anew, or resume from a checkpoint that SharpnessTrainer wrote"
-            )
-        self.method.load_state_dict(load_file(path))
-
-    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
-        """Load the primary adapter's weights in place.
-
-        The Trainer's own way re-adds the adapter, which would change which adapters are active.
-        """
-        target = self.model if model is None else model
-        if not isinstance(target, PeftModel):
-            refuse_pickled_weights(resume_from_checkpoint)
-            super()._load_from_checkpoint(resume_from_checkpoint, model)
-            return
-        self.method.load_adapter(resume_from_checkpoint)
-
-    def _load_best_model(self) -> None:
-        """Load the best adapter as a resumed run does; the Trainer's own way would add it anew."""
-        if isinstance(self.model, PeftModel):
-            self._load_from_checkpoint(str(self.state.best_model_checkpoint))
-        else:
-            super()._load_best_model()
-
-
-def refuse_pickled_weights(checkpoint: str | Path) -> None:
-    """Refuse a checkpoint whose weights are a pickle, which can run any code when it is read.
-
-    Raises:
-        ValueError: Naming the file.
-    """
-    folder = Path(checkpoint)
-    pickled = sorted(folder.glob("pytorch_model*.bin"))
-    # The method's own state is another file in that format.
-    if pickled and not any(folder.glob("model*.safetensors")):
-        raise ValueError(
-            f"{pickled[0]} holds its weights as a pickle, which can run any code when it is read; weights are read "
-            "from safetensors only: load it where you trust it, and save it again with save_pretrained"
-        )
 
 
 class SharpnessTrainer(SharpnessMixin, Trainer):

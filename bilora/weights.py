@@ -15,8 +15,10 @@ import torch
 from peft import PeftModel
 from torch import Tensor, nn
 
-from bilora.adapters import LoraFactors, displacement_norm, lora_factors
+from bilora.devices import together
 from bilora.effective import AdaptedLayer, adapted_layers, is_plain_lora, precise
+from bilora.factor_norms import displacement_norm
+from bilora.factors import LoraFactors, lora_factors
 from bilora.shards import local, local_all, shards, summed
 
 
@@ -39,7 +41,7 @@ class TrainedWeights(ABC):
 
     def norms(self, vectors: Sequence[Tensor]) -> Tensor:
         """Return the L2 norm of every tensor, shape (len(vectors),)."""
-        norms = precise(torch.stack(torch._foreach_norm([precise(t) for t in vectors])))
+        norms = precise(together(torch._foreach_norm([precise(t) for t in vectors])))
         return summed(norms.square(), self._group).sqrt() if self.sharded else norms
 
     def dot(self, left: Sequence[Tensor], right: Sequence[Tensor]) -> Tensor:
@@ -86,7 +88,7 @@ class LoraWeights(TrainedWeights):
         if not self._others:
             return norm
         moves = [local(self.parameters[i]) - before[i] for i in self._others]
-        joint: Tensor = torch.linalg.vector_norm(torch.stack([norm, self.norm(moves).to(norm.dtype)]))
+        joint: Tensor = torch.linalg.vector_norm(together([norm, self.norm(moves).to(norm.dtype)]))
         return joint
 
     def _adapter_norm(self, earlier: dict[int, Tensor]) -> Tensor:
@@ -116,7 +118,7 @@ class VariantWeights(LoraWeights):
         for layer in self.layers:
             values = [earlier.get(id(p), p.detach()) for p in layer.parameters]
             norms.append(torch.linalg.vector_norm(layer.change() - layer.change(values)))
-        norm: Tensor = torch.linalg.vector_norm(torch.stack([n.to(norms[0].device) for n in norms]))
+        norm: Tensor = torch.linalg.vector_norm(together(norms))
         return norm
 
 
@@ -140,12 +142,12 @@ def trained_weights(model: nn.Module, *, names: Sequence[str] | None = None) -> 
 
 def global_norm(tensors: Sequence[Tensor]) -> Tensor:
     """Return the L2 norm over all entries of all tensors, a scalar tensor, fp32 or better."""
-    norm: Tensor = torch.linalg.vector_norm(precise(torch.stack(torch._foreach_norm(list(tensors)))))
+    norm: Tensor = torch.linalg.vector_norm(precise(together(torch._foreach_norm(list(tensors)))))
     return norm
 
 
 def global_dot(left: Sequence[Tensor], right: Sequence[Tensor]) -> Tensor:
     """Return the inner product over all entries of two lists of tensors of equal shapes, a scalar, fp32 or better."""
     products = [torch.dot(a.flatten(), b.flatten()) for a, b in zip(left, right, strict=True)]
-    total: Tensor = precise(torch.stack(products)).sum()
+    total: Tensor = precise(together(products)).sum()
     return total

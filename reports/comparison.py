@@ -13,7 +13,7 @@ from functools import partial
 
 import numpy as np
 
-from reports.fields import number
+from reports.fields import number, quotient
 from reports.harness import harness_names
 from reports.metric import Metric, read_metric
 from reports.runs import Run
@@ -137,9 +137,9 @@ def _relative_cost(run: Run, baseline: Mapping[int, Run]) -> float | None:
         return None
     # A cost in gradients, each timed beside its step, is free of what else the machine did during either run.
     for name in ("step_gradients", "step_seconds"):
-        own, reference = number(run.row, name), number(partner.row, name)
-        if own is not None and reference:
-            return own / reference
+        ratio = quotient(number(run.row, name), number(partner.row, name))
+        if ratio is not None:
+            return ratio
     return None
 
 
@@ -165,11 +165,12 @@ def score_matrix(runs: tuple[Run, ...]) -> tuple[Scores, SetMetric] | str:
 
 
 def _difference(runs: tuple[Run, ...], baseline: tuple[Run, ...], reasons: dict[str, str]) -> PairedDifference | None:
-    shared = {run.seed for run in runs} & {run.seed for run in baseline}
+    own, theirs = ({run.seed: run for run in found} for found in (runs, baseline))
+    shared = sorted(own.keys() & theirs.keys())
     if not shared:
         reasons["difference"] = "no seed was finished by both this method and the baseline"
         return None
-    pair = tuple(run for run in (*runs, *baseline) if run.seed in shared)
+    pair = tuple(found[seed] for found in (own, theirs) for seed in shared)
     scored = score_matrix(pair)
     if isinstance(scored, str):
         reasons["difference"] = scored

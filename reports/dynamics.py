@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from reports.fields import Record, RunStoreError, mapping, number, read_record, sequence
+from reports.fields import Record, RunStoreError, mapping, number, quotient, read_record, sequence
 
 #: (step, value), by step.
 Curve = tuple[tuple[float, float], ...]
@@ -61,7 +61,7 @@ def _series(entries: list[Any], value_of: Callable[[Record], float | None]) -> C
 def _second_order(record: Record) -> float | None:
     # In the first step B is zero: A has no gradient, and there is no second-order part to speak of.
     second, first = number(record, "bilinear"), number(record, "linear")
-    return second / first if second and first else None
+    return quotient(second, first) if second else None
 
 
 def _curve(pairs: Iterable[tuple[float | None, float | None]]) -> Curve:

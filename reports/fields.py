@@ -8,7 +8,6 @@ read as None: a report shows a hole, never a sentinel value.
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,8 @@ Record = Mapping[str, Any]
 SCHEMA = 1
 #: Bytes of one file of a run; ten thousand long answers take a tenth of it.
 LARGEST_FILE = 512 * 2**20
+#: Beyond this the square of a number, of which a standard error is made, or the sum of a few, is not finite.
+LARGEST_NUMBER = 1e150
 
 
 class RunStoreError(ValueError):
@@ -87,7 +88,7 @@ def check_schema(record: Record, file_name: str) -> None:
 
 
 def number(record: Record, name: str) -> float | None:
-    """Return a finite number, or None where it is absent, not a number, or not finite."""
+    """Return a number, or None where it is absent, not a number, not finite, or beyond `LARGEST_NUMBER`."""
     value = record.get(name)
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         return None
@@ -95,7 +96,15 @@ def number(record: Record, name: str) -> float | None:
         found = float(value)
     except OverflowError:  # JSON's integers have no end
         return None
-    return found if math.isfinite(found) else None
+    return found if abs(found) <= LARGEST_NUMBER else None
+
+
+def quotient(above: float | None, below: float | None) -> float | None:
+    """Return a ratio, or None where a part is missing, the lower one is zero, or it is beyond `LARGEST_NUMBER`."""
+    if above is None or not below:
+        return None
+    found = above / below
+    return found if abs(found) <= LARGEST_NUMBER else None
 
 
 def text(record: Record, name: str) -> str:

@@ -7,7 +7,7 @@ and the detail says so.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from reports.comparison import score_matrix
 from reports.crossed import Contrast, Measured, contrast_interval
@@ -20,17 +20,30 @@ from reports.statistics import StatisticsError
 
 def paired_interval(runs: Sequence[Run], reference: Sequence[Run]) -> Measured | str:
     """Return the mean difference of scores, runs minus reference, with its interval, or why there is none."""
-    shared = {run.seed for run in runs} & {run.seed for run in reference}
+    return paired_over_tasks({"": runs}, {"": reference})
+
+
+def paired_over_tasks(runs: Mapping[str, Sequence[Run]], reference: Mapping[str, Sequence[Run]]) -> Measured | str:
+    """Return the difference of scores averaged over tasks, runs minus reference, or why there is none.
+
+    Args:
+        runs: Task -> the runs of one method.
+        reference: The same of another, on the same tasks. Only seeds that all have are compared.
+    """
+    shared = set.intersection(*({run.seed for run in found} for found in (*runs.values(), *reference.values())))
     if not shared:
-        return "no seed was finished by both"
-    pair = tuple(run for side in (runs, reference) for run in sorted(side, key=_seed) if run.seed in shared)
-    scored = score_matrix(pair)
-    if isinstance(scored, str):
-        return scored
-    scores, statistic = scored
-    terms = ((1.0, scores[: len(shared)]), (-1.0, scores[len(shared) :]))
+        return "no seed was finished by both methods"
+    contrasts = []
+    for task in runs:
+        sides = (sorted(side[task], key=lambda run: run.seed) for side in (runs, reference))
+        scored = score_matrix(tuple(run for side in sides for run in side if run.seed in shared))
+        if isinstance(scored, str):
+            return scored
+        scores, statistic = scored
+        half = len(scores) // 2
+        contrasts.append(Contrast(terms=((1.0, scores[:half]), (-1.0, scores[half:])), statistic=statistic))
     try:
-        return contrast_interval([Contrast(terms=terms, statistic=statistic)])
+        return contrast_interval(contrasts)
     except StatisticsError as error:
         return str(error)
 
@@ -47,7 +60,3 @@ def paired_cell(runs: Sequence[Run], reference: Sequence[Run], metric: Metric) -
         value = first - second
         return Cell(text=metric.difference(value), detail="one shared seed, no interval", numbers=(("value", value),))
     return hole(found)
-
-
-def _seed(run: Run) -> int:
-    return run.seed

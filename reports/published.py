@@ -1,4 +1,4 @@
-"""What the Bi-LoRA paper printed beside what these runs measured (arXiv 2508.19564; `published.csv` holds its numbers).
+"""What the Bi-LoRA paper printed (arXiv 2508.19564), see `reports.published_file`, beside what these runs measured.
 
 A comparison that was made from a preset names the published rows that its runs stand beside, and which measurement is
 meant: the task's own score, that score under a step along the gradient, the time of a step, peak memory, or a score of
@@ -8,23 +8,17 @@ is filled in from anywhere else.
 
 from __future__ import annotations
 
-import csv
 import math
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import cache
-from pathlib import Path
 
-from reports.fields import Record, RunStoreError, mapping, number, sequence, text
+from reports.fields import Record, mapping, number, sequence, text
 from reports.harness import whole_score
+from reports.published_file import PublishedNumber, published_numbers
 from reports.runs import Run
 from reports.statistics import Estimate, estimate
 from reports.store import Store
-
-PUBLISHED = Path(__file__).with_name("published.csv")
-_COLUMNS = ("table", "model", "task", "metric", "method", "value", "se", "unit")
-_LARGEST_FILE = 16 * 2**20
 
 #: Measurements that are a field of a run's row -> the field, and how many of its units make one of the paper's.
 _FIELDS: dict[str, tuple[str, float]] = {
@@ -47,20 +41,6 @@ _ELSEWHERE = {
 }
 #: How `published.csv` names a point of a robustness curve: the length of the step and the space.
 _ATTACK = re.compile(r"alpha=(?P<alpha>[0-9.]+) in (?P<space>\w+) space")
-
-
-@dataclass(frozen=True, kw_only=True)
-class PublishedNumber:
-    """One number of the paper, on the scale it is printed in (`unit`), with its standard error if it has one."""
-
-    table: str
-    model: str
-    task: str
-    metric: str
-    method: str
-    value: float
-    standard_error: float | None
-    unit: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,62 +72,6 @@ class Pair:
             return None
         own, theirs = self.measured.standard_error, self.published.standard_error
         return None if own is None or theirs is None else math.hypot(own, theirs)
-
-
-@cache
-def published_numbers() -> tuple[PublishedNumber, ...]:
-    """Return every number of `published.csv`, in its order."""
-    return read_numbers(PUBLISHED)
-
-
-def read_numbers(path: Path) -> tuple[PublishedNumber, ...]:
-    """Return every number of a file like `published.csv`, in its order.
-
-    Raises:
-        RunStoreError: If it cannot be read, lacks a column, or holds something else where a number belongs.
-    """
-    try:
-        if path.stat().st_size > _LARGEST_FILE:
-            raise RunStoreError(f"{path.name} has more than {_LARGEST_FILE} bytes")
-        with path.open(encoding="utf-8", newline="") as stream:
-            return tuple(
-                _number_of(row, place) for place, row in enumerate(csv.DictReader(stream, strict=True), start=2)
-            )
-    except (OSError, UnicodeDecodeError, csv.Error) as fault:
-        raise RunStoreError(f"{path.name} cannot be read: {fault}") from None
-
-
-def _number_of(row: Mapping[str, str | None], line: int) -> PublishedNumber:
-    missing = [name for name in _COLUMNS if row.get(name) is None]
-    if missing:
-        raise RunStoreError(f"row {line} has no {missing[0]}; expected the columns {', '.join(_COLUMNS)}")
-    fields = {name: str(row[name]) for name in _COLUMNS}
-    value, error = (_finite(fields[name], name, line) for name in ("value", "se"))
-    if value is None:
-        raise RunStoreError(f"row {line} has no value; expected a number")
-    return PublishedNumber(
-        table=fields["table"],
-        model=fields["model"],
-        task=fields["task"],
-        metric=fields["metric"],
-        method=fields["method"],
-        value=value,
-        standard_error=error,
-        # MT-Bench marks answers from 1 to 10.
-        unit="of 10" if fields["task"] == "mt-bench" else fields["unit"],
-    )
-
-
-def _finite(text: str, name: str, line: int) -> float | None:
-    if not text:
-        return None
-    try:
-        found = float(text)
-    except ValueError:
-        found = math.nan
-    if not math.isfinite(found):
-        raise RunStoreError(f"row {line} has {name} {text[:40]!r}; expected a number")
-    return found
 
 
 def build_published(store: Store, task: str) -> tuple[Pair, ...]:

@@ -13,12 +13,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from reports.comparison import score_matrix
-from reports.crossed import Contrast, contrast_interval
 from reports.fields import number
 from reports.multiple import holm
+from reports.paired import paired_over_tasks
 from reports.runs import Run
-from reports.statistics import LEVEL, StatisticsError, estimate
+from reports.statistics import LEVEL, estimate
 from reports.store import Store
 
 _ALPHA = 1.0 - LEVEL
@@ -83,11 +82,11 @@ def standings(store: Store, tasks: Sequence[str], methods: Sequence[str] | None 
                 method=method, best=False, reason="it has one seed, so it is neither ranked nor tested"
             )
             continue
-        outcome = paired_probability(runs[best], runs[method])
+        outcome = paired_over_tasks(runs[best], runs[method])
         if isinstance(outcome, str):
             found[method] = Standing(method=method, best=False, reason=outcome)
         else:
-            tested[method] = outcome
+            tested[method] = outcome.probability
     for (method, probability), adjusted in zip(tested.items(), holm(tuple(tested.values())), strict=True):
         found[method] = Standing(method=method, best=False, probability=probability, adjusted=adjusted)
     return found
@@ -104,24 +103,6 @@ def mean_by_seed(runs: Mapping[str, Sequence[Run]]) -> dict[int, float] | None:
             return None
         means[seed] = sum(scores) / len(scores)
     return means or None
-
-
-def paired_probability(first: Mapping[str, Sequence[Run]], second: Mapping[str, Sequence[Run]]) -> float | str:
-    """Return the probability of a paired test of two methods on the same tasks, or why there is none."""
-    shared = set.intersection(*({run.seed for run in found} for found in (*first.values(), *second.values())))
-    contrasts = []
-    for task in first:
-        pair = tuple(run for side in (first, second) for run in side[task] if run.seed in shared)
-        outcome = score_matrix(pair) if shared else "no seed was finished by both methods"
-        if isinstance(outcome, str):
-            return outcome
-        scores, statistic = outcome
-        half = len(scores) // 2
-        contrasts.append(Contrast(terms=((1.0, scores[:half]), (-1.0, scores[half:])), statistic=statistic))
-    try:
-        return contrast_interval(contrasts).probability
-    except StatisticsError as error:
-        return str(error)
 
 
 def _mean(runs: Mapping[str, Sequence[Run]]) -> float:

@@ -17,7 +17,8 @@ from reports.collection import baseline_of, known_order, origin, split
 from reports.fields import Record, RunStoreError, check_schema, mapping, number, read_record, sequence, text
 from reports.metric import Metric, read_metric
 from reports.plans import Hole, Planned, Problem
-from reports.runs import Failure, Run, load_run
+from reports.run_folder import load_run
+from reports.runs import Failure, Run
 from reports.versions import differences
 
 

@@ -119,7 +119,7 @@ def leading_part(vector: Sequence[Tensor], *, rank: int) -> list[Factors]:
     """Return the best approximation of rank r of every block, as factors: of an eigenvector, for `adapter_angles`.
 
     Args:
-        vector: One block per layer.
+        vector: One block (m, n) per layer, of any dimensions (m, ...).
         rank: r, at least 1.
     """
     found = [singular_triplets(as_matrix(block), rank) for block in vector]

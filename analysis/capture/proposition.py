@@ -58,7 +58,7 @@ def compare_proposition_three(
     """Return both forms of the proposition evaluated on a gradient matrix G (m, n).
 
     Args:
-        matrix: G, small enough for a full singular value decomposition.
+        matrix: G (m, n), small enough for a full singular value decomposition.
         rank: r, at least 1.
         radius: rho > 0.
         competitors: Random points of rank r and norm rho; every other one is E* with noise of random size.

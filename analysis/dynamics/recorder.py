@@ -66,7 +66,11 @@ class DynamicsRecorder:
         self._clipped: list[bool] = []
 
     def wants(self, step: int) -> bool:
-        """Whether `record` will keep this step: what is costly to hand over need only be computed if so."""
+        """Whether `record` will keep a step: what is costly to hand over need only be computed if so.
+
+        Args:
+            step: Number of the step.
+        """
         return step % self.every == 0
 
     def record(
@@ -87,7 +91,7 @@ class DynamicsRecorder:
             primary: (A, B, s) of every layer.
             auxiliary: The same of the auxiliary adapter: at every step or never.
             perturbation: (eps_A, eps_B) of every layer of the primary, as LoRA-SAM makes it.
-            gradient: G of every layer's merged matrix, by which the auxiliary is judged.
+            gradient: G (m, n) of every layer's merged matrix, by which the auxiliary is judged.
             radius: rho of the auxiliary's ball, needed with `gradient`.
             clip_active: Whether this step's auxiliary was put back on the ball.
 

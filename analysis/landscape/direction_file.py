@@ -10,9 +10,11 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
@@ -29,7 +31,7 @@ def save_directions(path: Path, space: ParameterSpace, directions: Mapping[str, 
     Args:
         path: A .safetensors file.
         space: The space that the directions are vectors of.
-        directions: By name, such as `random-0`, `gradient`, `top-1`.
+        directions: Vectors of the space by name, such as `random-0`, `gradient`, `top-1`.
 
     Raises:
         DirectionError: There is no direction, or one does not have the space's blocks.
@@ -49,7 +51,7 @@ def save_directions(path: Path, space: ParameterSpace, directions: Mapping[str, 
 
 
 def load_directions(path: Path, space: ParameterSpace) -> dict[str, Vector]:
-    """Return the directions of a file as vectors of a space, in its types and on its devices.
+    """Return the directions of a file by name, as vectors of the space, in its types and on its devices.
 
     Args:
         path: A file that `save_directions` wrote.
@@ -60,7 +62,11 @@ def load_directions(path: Path, space: ParameterSpace) -> dict[str, Vector]:
     """
     if not path.is_file():
         raise DirectionError(f"there is no file of directions {path}")
-    with safe_open(path, framework="pt") as file:
+    with ExitStack() as stack:
+        try:
+            file: Any = stack.enter_context(safe_open(path, framework="pt"))
+        except SafetensorError:
+            raise DirectionError(f"{path} is no file of directions; expected one written by save_directions") from None
         metadata = file.metadata() or {}
         if metadata.get("format") != _FORMAT:
             raise DirectionError(f"{path} is no file of directions; expected one written by save_directions")

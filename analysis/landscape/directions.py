@@ -28,7 +28,7 @@ OneDimensional = Literal["row", "fixed"]
 def filter_normalise(
     space: ParameterSpace, vector: Sequence[Tensor], *, one_dimensional: OneDimensional = "row"
 ) -> Vector:
-    """Return a vector whose rows have the norms of the weights' rows.
+    """Return a vector of the space whose rows have the norms of the weights' rows.
 
     Args:
         space: Gives the row norms: of the merged matrices in the full space, of the balanced factors in the lora
@@ -57,7 +57,7 @@ def filter_normalise(
 def filter_normalised_direction(
     space: ParameterSpace, *, seed: int, index: int, one_dimensional: OneDimensional = "row"
 ) -> Vector:
-    """Return a Gaussian direction whose rows have the norms of the weights' rows.
+    """Return a Gaussian vector of the space whose rows have the norms of the weights' rows.
 
     Args:
         space: Gives shapes, names and row norms.
@@ -73,6 +73,9 @@ def filter_normalised_direction(
 def unit_direction(vector: Sequence[Tensor]) -> Vector:
     """Return vector / ||vector||, so that alpha is a distance in the coordinates: for gradients and eigenvectors.
 
+    Args:
+        vector: A vector of the space.
+
     Raises:
         DirectionError: The vector is zero.
     """
@@ -83,11 +86,11 @@ def unit_direction(vector: Sequence[Tensor]) -> Vector:
 
 
 def init_to_final(space: WeightSpace, initial: Sequence[Tensor] | None = None) -> Vector:
-    """Return W - W_init: alpha = -1 is the initial model, alpha = 0 the present one.
+    """Return W - W_init, a vector of the space: alpha = -1 is the initial model, alpha = 0 the present one.
 
     Args:
         space: A space of weights of the present model, such as `full`.
-        initial: The initial matrices, one per block; None takes the base weights of a PEFT model, so that the
+        initial: The initial matrices (m, n), one per block; None takes the base weights of a PEFT model, so that the
             direction is the change that its adapters make, and zero where there is none.
 
     Raises:

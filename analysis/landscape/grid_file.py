@@ -72,15 +72,19 @@ class GridFile:
         way_out = "give another store=, or delete the file"
         try:
             found = json.loads(path.read_text(encoding="utf-8"))
-            stored, values = found["settings"], found["values"]
-        except (json.JSONDecodeError, KeyError, TypeError):
+            stored = dict(found["settings"])
+            values = [[None if value is None else float(value) for value in row] for row in found["values"]]
+        except (ValueError, KeyError, TypeError, RecursionError):
             raise SettingsError(f"{path} is not a stored grid; {way_out}") from None
         for name, value in self._settings.items():
             if not _agree(stored.get(name), value, exact=name in ("alphas", "betas")):
                 raise SettingsError(
                     f"{path} is a grid with {name} = {_short(stored.get(name))}, now it is {_short(value)}; {way_out}"
                 )
-        return [[None if value is None else float(value) for value in row] for row in values]
+        if [len(row) for row in values] != [len(row) for row in self.values]:
+            shape = f"{len(self.values)} x {len(self.values[0])}"
+            raise SettingsError(f"{path} is not a stored grid of {shape} points; {way_out}")
+        return values
 
 
 def open_grid(

@@ -72,7 +72,7 @@ def plane(
         objective: The token-weighted mean loss.
         space: The coordinates that are moved.
         first: A vector of the space, in the unit that alpha counts.
-        second: Another, not parallel to it.
+        second: Another vector of the space, not parallel to it.
         alphas: Positions along the first, ascending and equally spaced.
         betas: Positions along the second; None takes alphas.
         loss: L at the current weights, if known.

@@ -8,7 +8,8 @@ prompt and predicts the completion.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from numbers import Integral
 from pathlib import Path
 from typing import Any
 
@@ -28,23 +29,33 @@ def read_rows(path: Path, *, count: int) -> list[Row]:
     Raises:
         ObjectiveError: The file cannot be read, or holds no rows.
     """
+    if path.suffix not in _READERS:
+        raise ObjectiveError(f"--data: {path} ends in {path.suffix!r}; expected .jsonl, .json or .parquet")
     try:
-        if path.suffix == ".parquet":
-            import pandas as pd  # a parquet file is read by few, and this import takes a second
-
-            rows: Any = pd.read_parquet(path).head(count).to_dict("records")
-        elif path.suffix == ".json":
-            rows = json.loads(path.read_text())
-        elif path.suffix == ".jsonl":
-            with path.open() as file:
-                rows = [json.loads(line) for line, _ in zip((x for x in file if x.strip()), range(count), strict=False)]
-        else:
-            raise ObjectiveError(f"--data: {path} ends in {path.suffix!r}; expected .jsonl, .json or .parquet")
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+        rows = _READERS[path.suffix](path, count)
+    except (OSError, ValueError, RecursionError) as error:
         raise ObjectiveError(f"--data: {path} cannot be read: {' '.join(str(error).split())}") from None
     if not isinstance(rows, list) or not rows or not all(isinstance(row, dict) for row in rows):
         raise ObjectiveError(f"--data: {path} holds no rows; expected objects with named columns")
     return rows[:count]
+
+
+def _parquet(path: Path, count: int) -> Any:
+    import pandas as pd  # a parquet file is read by few, and this import takes a second
+
+    return pd.read_parquet(path).head(count).to_dict("records")
+
+
+def _jsonl(path: Path, count: int) -> Any:
+    with path.open(encoding="utf-8") as file:
+        return [json.loads(line) for line, _ in zip((x for x in file if x.strip()), range(count), strict=False)]
+
+
+_READERS: dict[str, Callable[[Path, int], Any]] = {
+    ".parquet": _parquet,
+    ".json": lambda path, _: json.loads(path.read_text(encoding="utf-8")),
+    ".jsonl": _jsonl,
+}
 
 
 def encode(row: Row, tokenizer: Any, *, kind: str, max_length: int) -> Row:
@@ -60,18 +71,14 @@ def encode(row: Row, tokenizer: Any, *, kind: str, max_length: int) -> Row:
         ObjectiveError: The columns do not fit the kind of model, or nothing is left to score.
     """
     if "input_ids" in row:
-        labels = row.get("labels", row["input_ids"] if kind == "causal" else None)
-        if labels is None:
-            raise ObjectiveError(f"--data: rows with input_ids need labels for a {kind} model")
-        scored = labels if kind == "classification" else list(labels)[:max_length]
-        return {"input_ids": list(row["input_ids"])[:max_length], "labels": scored}
+        return _encoded(row, kind=kind, max_length=max_length)
     if tokenizer is None:
         raise ObjectiveError("--data: texts need a tokenizer, and the model folder holds none; give rows of input_ids")
     if kind == "classification":
         if "text" not in row or "label" not in row:
             raise _columns(row, "text, label")
         ids = tokenizer(row["text"], truncation=True, max_length=max_length)["input_ids"]
-        return {"input_ids": ids, "labels": int(row["label"])}
+        return {"input_ids": ids, "labels": _class(row["label"], "label")}
     answer = next((row[name] for name in _ANSWERS if name in row), None)
     if "prompt" in row and answer is not None:
         return _prompted(row["prompt"], answer, tokenizer, kind=kind, max_length=max_length)
@@ -79,6 +86,33 @@ def encode(row: Row, tokenizer: Any, *, kind: str, max_length: int) -> Row:
         ids = tokenizer(row["text"], truncation=True, max_length=max_length)["input_ids"]
         return {"input_ids": ids, "labels": list(ids)}
     raise _columns(row, "prompt, completion" + (" or text" if kind == "causal" else ""))
+
+
+def _encoded(row: Row, *, kind: str, max_length: int) -> Row:
+    ids = _ids(row["input_ids"], "input_ids")
+    labels = row.get("labels", ids if kind == "causal" else None)
+    if labels is None:
+        raise ObjectiveError(f"--data: rows with input_ids need labels for a {kind} model")
+    if kind == "classification":
+        return {"input_ids": ids[:max_length], "labels": _class(labels, "labels")}
+    targets = _ids(labels, "labels")
+    if kind == "causal" and len(targets) != len(ids):
+        raise ObjectiveError(f"--data: a row has {len(targets)} labels for {len(ids)} input_ids; expected one for each")
+    return {"input_ids": ids[:max_length], "labels": targets[:max_length]}
+
+
+def _ids(value: Any, name: str) -> list[int]:
+    # A parquet file gives arrays.
+    found = value if isinstance(value, str) or not hasattr(value, "__iter__") else list(value)
+    if not isinstance(found, list) or not found or not all(isinstance(entry, Integral) for entry in found):
+        raise ObjectiveError(f"--data: {name} is {repr(found)[:40]}; expected token ids, a list of whole numbers")
+    return [int(entry) for entry in found]
+
+
+def _class(value: Any, name: str) -> int:
+    if isinstance(value, Integral):
+        return int(value)
+    raise ObjectiveError(f"--data: {name} is {repr(value)[:40]}; expected the index of a class, a whole number")
 
 
 def _prompted(prompt: str, answer: str, tokenizer: Any, *, kind: str, max_length: int) -> Row:

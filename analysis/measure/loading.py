@@ -13,11 +13,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
 from torch import nn
 
 from analysis.adapter_folder import CONFIG, AdapterFolder, check_adapter_folder
-from analysis.errors import AnalysisError, SpaceError
+from analysis.errors import AnalysisError
 from analysis.weight_files import check_links, check_weights
 
 AUXILIARY = "auxiliary"
@@ -105,7 +104,7 @@ def _base(source: str, *, dtype: torch.dtype) -> tuple[Any, str]:
             else "causal"
         )
         return kinds[kind].from_pretrained(source, dtype=dtype, use_safetensors=True, trust_remote_code=False), kind
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RuntimeError, SafetensorError) as error:
+    except Exception as error:  # of any class: the values are somebody else's
         reason = " ".join(str(error).split())[:300] or type(error).__name__
         raise AnalysisError(f"--model: {source} cannot be loaded: {reason}") from None
 
@@ -115,7 +114,7 @@ def _tokenizer(source: str) -> Any:
 
     try:
         tokenizer = AutoTokenizer.from_pretrained(source, trust_remote_code=False)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+    except Exception:  # of any class: its files are somebody else's
         return None
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token
@@ -133,8 +132,8 @@ def _with_adapter(base: Any, folder: Path, found: AdapterFolder) -> Any:
         )
     try:
         model = PeftModel.from_pretrained(base, str(folder), use_safetensors=True)
-    except (RuntimeError, ValueError, KeyError, TypeError, AttributeError, SafetensorError) as error:
-        reason = " ".join(str(error).split())[:300]
+    except Exception as error:  # of any class: the values are somebody else's
+        reason = " ".join(str(error).split())[:300] or type(error).__name__
         raise AnalysisError(f"--adapter: {folder} does not fit the base model: {reason}") from None
     own = {name.replace(".default", "") for name in model.state_dict()}
     missing = [name for name in found.shapes if name not in own]
@@ -149,6 +148,7 @@ def _with_adapter(base: Any, folder: Path, found: AdapterFolder) -> Any:
 def _add_auxiliary(model: Any, folder: Path) -> bool:
     """Load the auxiliary factors of a Bi-LoRA checkpoint as an adapter that is off; returns whether there were any."""
     from peft import LoraConfig
+    from peft.tuners.lora import LoraLayer
     from safetensors.torch import load_file
 
     path = folder / METHOD_STATE
@@ -157,17 +157,22 @@ def _add_auxiliary(model: Any, folder: Path) -> bool:
     primary = model.peft_config["default"]
     if not factors or not isinstance(primary, LoraConfig):
         return False
-    rank = next(value for name, value in factors.items() if name.endswith(".A")).shape[0]
+    first = next((value for name, value in factors.items() if name.endswith(".A")), None)
+    if first is None:
+        raise AnalysisError(f"--adapter: {path} holds no factor A, only B; expected both of every layer")
+    rank = first.shape[0] if first.dim() else 1
     config = LoraConfig(r=rank, lora_alpha=primary.lora_alpha, target_modules=primary.target_modules)
     model.add_adapter(AUXILIARY, config)
     layers = dict(model.named_modules())
     for name, value in factors.items():
-        layer, part = layers.get(name[:-2]), name[-1]
-        if layer is None:
-            raise SpaceError(f"{path} holds factors of {name[:-2]}, which the model does not have")
-        weight = (layer.lora_A if part == "A" else layer.lora_B)[AUXILIARY].weight
+        layer = layers.get(name[:-2])
+        if not isinstance(layer, LoraLayer) or AUXILIARY not in layer.lora_A:
+            raise AnalysisError(f"--adapter: {path} holds factors of {name[:-2]}, which the model does not adapt")
+        weight = (layer.lora_A if name.endswith(".A") else layer.lora_B)[AUXILIARY].weight
         if weight.shape != value.shape:
-            raise SpaceError(f"{path}: {name} has shape {tuple(value.shape)}, and the model {tuple(weight.shape)}")
+            raise AnalysisError(
+                f"--adapter: {path}: {name} has shape {tuple(value.shape)}, and the model {tuple(weight.shape)}"
+            )
         with torch.no_grad():
             weight.copy_(value)
         layer.scaling[AUXILIARY] = layer.scaling["default"]

@@ -73,7 +73,7 @@ def write_page(content: Mapping[str, Any], folder: Path) -> Path:
         )
     )
     path = folder / "index.html"
-    path.write_text(html)
+    path.write_text(html, encoding="utf-8")
     return path
 
 

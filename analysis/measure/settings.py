@@ -8,22 +8,23 @@ from __future__ import annotations
 
 import argparse
 import math
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, fields
-from difflib import get_close_matches
 from typing import Any, NoReturn
 
-from analysis.errors import SettingsError
+from analysis.errors import SettingsError, nearest
 from analysis.scores import SCORES
 from analysis.spaces import check_space_name
 
 METRICS = ("top", "density", "trace", "sharpness", "robustness", "landscape", "capture")
 Reader = Callable[[str], Any]
+_WHOLE = re.compile(r"-?[0-9]{1,18}")
 
 
 def _integer(least: int) -> Reader:
     def read(raw: str) -> int:
-        if not raw.lstrip("-").isdigit() or int(raw) < least:
+        if not _WHOLE.fullmatch(raw) or int(raw) < least:
             raise ValueError(f"a whole number of at least {least}")
         return int(raw)
 
@@ -43,9 +44,7 @@ def _positive(raw: str) -> float:
 def _choice(*allowed: str) -> Reader:
     def read(raw: str) -> str:
         if raw not in allowed:
-            near = get_close_matches(raw, allowed, n=1)
-            hint = f" (did you mean {near[0]!r}?)" if near else ""
-            raise ValueError(f"one of {', '.join(allowed)}{hint}")
+            raise ValueError(f"one of {', '.join(allowed)}{nearest(raw, allowed)}")
         return raw
 
     return read
@@ -211,9 +210,7 @@ def read_settings(arguments: Sequence[str]) -> MeasureSettings:
     if unknown:
         names = [_flag(entry.name) for entry in fields(MeasureSettings)]
         given = unknown[0].split("=")[0]
-        near = get_close_matches(given, names, n=1)
-        hint = f"; did you mean {near[0]}?" if near else ""
-        raise SettingsError(f"unknown argument {given!r}{hint}; --help lists all flags")
+        raise SettingsError(f"unknown argument {given!r}{nearest(given, names)}; --help lists all flags")
     return MeasureSettings(**{name: _read(name, raw) for name, raw in vars(known).items()})
 
 

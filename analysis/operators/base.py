@@ -39,11 +39,20 @@ class CurvatureOperator(Protocol):
         ...
 
     def matvec(self, vector: Sequence[Tensor]) -> Vector:
-        """Return M v; blocks keep shape, type and device."""
+        """Return M v; blocks keep shape, type and device.
+
+        Args:
+            vector: v, a vector of the domain: one block per parameter, of its shape.
+        """
         ...
 
     def random_direction(self, *, seed: int, stream: str) -> Vector:
-        """Return a random vector from the operator's domain."""
+        """Return a random vector of the domain, its entries standard normal.
+
+        Args:
+            seed: Seed shared by all that is drawn for one measurement.
+            stream: Name of the draw; other names give independent vectors.
+        """
         ...
 
 
@@ -74,7 +83,7 @@ class SpaceOperator:
         return self.space.dimension
 
     def random_direction(self, *, seed: int, stream: str) -> Vector:
-        """Return a standard normal vector of the space."""
+        """See `CurvatureOperator.random_direction`; of the weights' subspace, its projection."""
         if self.vector_dtype is None:
             return self.space.random_direction(seed=seed, stream=stream)
         with self.space:
@@ -83,7 +92,10 @@ class SpaceOperator:
             return self.space.project(drawn)
 
     def matvec(self, vector: Sequence[Tensor]) -> Vector:
-        """Return M v, projected onto the space's directions.
+        """Return M v, projected onto the space's directions: a vector of the space.
+
+        Args:
+            vector: v, a vector of the space.
 
         Raises:
             SecondDerivativeError: An operation of the model lacks a derivative that the route needs.
@@ -110,6 +122,9 @@ class SpaceOperator:
             vector: v.
             onto: A vector of the space, in the type of products; overwritten.
             scale: Any number.
+
+        Raises:
+            SettingsError: No product was taken before, whose tokens it is weighed by.
         """
         if self._tokens is None:
             raise SettingsError("accumulate weighs by the tokens that a product has counted; call matvec once first")
@@ -125,5 +140,10 @@ class SpaceOperator:
                 torch.mul(local(projected), 1.0 / self._tokens, out=local(block))
 
     def add_products(self, direction: Vector, product: Vector) -> int:
-        """Add M_b v of every batch that is this rank's to `product`, in place, and return the number of its tokens."""
+        """Return the number of tokens of this rank's batches, and add every batch's M_b v to a product, in place.
+
+        Args:
+            direction: v, a vector of the space.
+            product: A vector of the space, in the type of products.
+        """
         raise NotImplementedError

@@ -95,7 +95,7 @@ class HessianOperator(SpaceOperator):
             self._route.release()
 
     def add_products(self, direction: Vector, product: Vector) -> int:
-        """Add every batch's H_b v to `product`, in place, and return the number of counted tokens."""
+        """See `SpaceOperator.add_products`, with M_b = H_b the Hessian of a batch's loss sum."""
         self.choose()
         assert self._route is not None
         return self._route.add_products(direction, product)

@@ -27,6 +27,7 @@ from analysis.operators.compiled_layers import compiled_layers
 from analysis.operators.duals import DualTensors, parts
 from analysis.operators.layer_runner import LayerRunner
 from analysis.operators.virtual_linear import VirtualWeights, virtual_linears
+from analysis.sharding import is_sharded
 from analysis.spaces import ParameterSpace
 from analysis.vectors import Vector
 
@@ -44,7 +45,7 @@ class LogitsOperator(SpaceOperator):
         compute_dtype: Type that narrower weights are computed with, if the layers are compiled; None for their own.
 
     Raises:
-        SettingsError: No layer of the model can be compiled.
+        SettingsError: No layer of the model can be compiled, or its matrices are sharded over ranks.
     """
 
     def __init__(
@@ -56,12 +57,22 @@ class LogitsOperator(SpaceOperator):
         compile_layers: bool = False,
         compute_dtype: torch.dtype | None = None,
     ) -> None:
+        if is_sharded(space.tensors):
+            raise SettingsError(
+                "matrices that are sharded over ranks go with the Hessian's reverse route; take HessianOperator, or "
+                "leave the model whole on every rank"
+            )
         super().__init__(objective, space, vector_dtype=vector_dtype)
         self._compute_dtype = compute_dtype
         self._compiled = compiled_layers(space.model, compile_layers, compute_dtype, second_order=False)
 
     def middle(self, scored: ScoredLogits, tangent: Tensor) -> Tensor:
-        """Return M u (N, V) for u = J v (N, V)."""
+        """Return M u (N, V), N counted rows and V classes.
+
+        Args:
+            scored: The logits of a batch, without their tangent.
+            tangent: u = J v (N, V).
+        """
         raise NotImplementedError
 
     def add_products(self, direction: Vector, product: Vector) -> int:
@@ -115,7 +126,8 @@ class EmpiricalFisherOperator(LogitsOperator):
         compute_dtype: Type that narrower weights are computed with, if the layers are compiled; None for their own.
 
     Raises:
-        SettingsError: The unit is unknown, or no layer of the model can be compiled.
+        SettingsError: The unit is unknown, no layer of the model can be compiled, or its matrices are sharded over
+            ranks.
     """
 
     def __init__(

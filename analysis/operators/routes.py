@@ -10,14 +10,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
 from typing import Protocol
 
 import torch
 from torch import Tensor
 
 from analysis import vectors
-from analysis.errors import SecondDerivativeError, SettingsError, SpaceError
+from analysis.errors import SecondDerivativeError, SettingsError, SpaceError, nearest
 from analysis.modes import checkpointed_layers
 from analysis.objective import Objective
 from analysis.operators.difference import RELATIVE_STEP, DifferenceRoute
@@ -67,8 +66,7 @@ def check_route(name: str) -> str:
         SettingsError: The name is unknown.
     """
     if name not in ROUTES:
-        near = get_close_matches(name, ROUTES, n=1, cutoff=0.0)[0]
-        raise SettingsError(f"unknown route {name!r}; did you mean {near!r}? Known: {', '.join(ROUTES)}")
+        raise SettingsError(f"unknown route {name!r}{nearest(name, ROUTES)}; known: {', '.join(ROUTES)}")
     return name
 
 

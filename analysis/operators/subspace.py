@@ -67,14 +67,23 @@ class BasisOperator:
         return len(self.basis)
 
     def matvec(self, vector: Sequence[Tensor]) -> Vector:
-        """Return P^T M P c for coordinates c."""
+        """Return P^T M P c, one block (k,).
+
+        Args:
+            vector: The coordinates c, one block (k,).
+        """
         (coordinates,) = vector
         product = self.operator.matvec(_combine(self.basis, coordinates.tolist()))
         self.products += 1
         return [coordinates.new_tensor([vectors.dot(column, product) for column in self.basis])]
 
     def random_direction(self, *, seed: int, stream: str) -> Vector:
-        """Return standard normal coordinates, float64."""
+        """Return standard normal coordinates, one block (k,), float64.
+
+        Args:
+            seed: Seed shared by all that is drawn for one measurement.
+            stream: Name of the draw.
+        """
         generator = vectors.block_generator(seed, "basis", stream=stream)
         return [torch.randn(len(self.basis), generator=generator, dtype=torch.float64)]
 
@@ -86,7 +95,7 @@ def subspace_curvature(
 
     Args:
         operator: M, symmetric.
-        basis: The columns of P, orthonormal.
+        basis: The columns of P, k orthonormal vectors of the operator's domain.
         on_progress: Called after each product, of which there are k.
 
     Raises:

@@ -38,6 +38,9 @@ class BlockEstimate:
 def block_estimate(values: Sequence[float]) -> BlockEstimate:
     """Return mean and standard error of values that belong to disjoint blocks.
 
+    Args:
+        values: One number per block.
+
     Raises:
         SettingsError: There are fewer than two values.
     """
@@ -63,7 +66,7 @@ def objective_blocks(
 
     Args:
         model: Any module.
-        batches: Mappings of tensors whose first dimension counts the examples.
+        batches: Mappings of tensors of any shapes (examples, ...).
         examples: Examples in a block, at least 1. A batch's last block may have fewer.
         loss: See `Objective`.
 
@@ -108,6 +111,10 @@ def over_blocks(
 
 def paired_difference(first: BlockEstimate, second: BlockEstimate) -> BlockEstimate:
     """Return second - first, block by block.
+
+    Args:
+        first: One model's.
+        second: Another's, measured on the same blocks.
 
     Raises:
         SettingsError: They do not have the same number of blocks.

@@ -44,7 +44,12 @@ def weight_moves(space: ParameterSpace, vector: Sequence[Tensor]) -> Iterator[We
 
 
 def weight_change(space: ParameterSpace, vector: Sequence[Tensor]) -> Vector:
-    """Return dW of moving along a vector, one dense matrix per block of the weights: a vector of the full space."""
+    """Return dW of moving along a vector, one dense matrix per block of the weights: a vector of the full space.
+
+    Args:
+        space: The coordinates; entered, and not displaced.
+        vector: A vector of the space.
+    """
     return [linear if bilinear is None else linear + bilinear for linear, bilinear in _changes(space, vector)]
 
 

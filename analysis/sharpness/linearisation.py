@@ -29,7 +29,15 @@ class Linearisation:
 
 
 def linearise(objective: Objective, space: ParameterSpace) -> Linearisation:
-    """Return loss and gradient at the current weights in the coordinates of a space."""
+    """Return loss and gradient at the current weights in the coordinates of a space.
+
+    Args:
+        objective: The token-weighted mean loss.
+        space: The coordinates.
+
+    Raises:
+        ObjectiveError: The loss is not finite, no token is counted, or no coordinate is reached.
+    """
     with space:
         loss, gradient = objective.value_and_gradient(space.tensors)
         gradient = space.project(gradient)

@@ -13,13 +13,12 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
 
 import torch
 from torch import Tensor
 
 from analysis import vectors
-from analysis.errors import DirectionError, SettingsError
+from analysis.errors import DirectionError, SettingsError, nearest
 from analysis.sharpness.displacement import weight_moves
 from analysis.spaces import LoraSpace, ParameterSpace
 from analysis.spaces.radius import smallest_scale
@@ -63,15 +62,18 @@ class WeightNorm:
     eta: float = 0.01
 
     def __post_init__(self) -> None:
-        """Refuse an unknown norm."""
+        """Refuse an unknown norm, and an eta that is not positive."""
         if self.name not in NORMS:
-            near = get_close_matches(self.name, NORMS, n=1, cutoff=0.0)[0]
-            raise SettingsError(f"unknown norm {self.name!r}; did you mean {near!r}? Known: {', '.join(NORMS)}")
+            raise SettingsError(f"unknown norm {self.name!r}{nearest(self.name, NORMS)}; known: {', '.join(NORMS)}")
         if not self.eta > 0:
             raise SettingsError(f"eta is {self.eta}; expected a positive number such as 0.01")
 
     def scale(self, weight: Tensor) -> Tensor | float:
-        """Return T of one weight, of its shape or broadcast to it; a weight without rows counts as one row."""
+        """Return T of one weight, of its shape or broadcast to it; a weight without rows counts as one row.
+
+        Args:
+            weight: W, of any shape (m, ...).
+        """
         if self.name == "absolute":
             return 1.0
         if self.name == "adaptive":
@@ -82,14 +84,24 @@ class WeightNorm:
         return lengths.view(shape)
 
     def length(self, space: ParameterSpace, vector: Sequence[Tensor]) -> float:
-        """Return ||dW||_T of moving along a vector from the unmoved weights."""
+        """Return ||dW||_T of moving along a vector from the unmoved weights.
+
+        Args:
+            space: The coordinates.
+            vector: A vector of the space.
+        """
         with space:
             if self.name == "absolute":
                 return space.displacement_norm(vector)
             return math.sqrt(max(sum(self._coefficients(space, vector)), 0.0))
 
     def scale_to_radius(self, space: ParameterSpace, vector: Sequence[Tensor], radius: float) -> float:
-        """Return the smallest t > 0 at which moving by t vector has length `radius`.
+        """Return the smallest t > 0 at which moving by t vector has a wanted length.
+
+        Args:
+            space: The coordinates.
+            vector: A vector of the space.
+            radius: The length, positive.
 
         Raises:
             DirectionError: The vector does not move the weights.
@@ -100,11 +112,15 @@ class WeightNorm:
             return smallest_scale(*self._coefficients(space, vector), radius)
 
     def ascent_direction(self, space: ParameterSpace, gradient: Sequence[Tensor]) -> Vector:
-        """Return the direction of a gradient step in this norm.
+        """Return the direction of a gradient step in this norm, a vector of the space.
 
         In the full space it is T^2 G, the maximiser of <G, dW> at a given ||dW||_T; in a subspace of the weights
         P T^2 P G, which rises but need not rise steepest unless T is constant; in a space of factors the
         gradient of the factors.
+
+        Args:
+            space: The coordinates.
+            gradient: dL/dtheta, a vector of the space.
         """
         if self.name == "absolute" or isinstance(space, LoraSpace):
             return list(gradient)
@@ -113,7 +129,13 @@ class WeightNorm:
             return space.project([move.linear * self.scale(move.weight) ** 2 for move in moves])
 
     def random_direction(self, space: ParameterSpace, *, seed: int, stream: str) -> Vector:
-        """Return T z with z standard normal (P T P z in a subspace of the weights, z in a space of factors)."""
+        """Return T z, z a standard normal vector of the space (P T P z in a subspace of the weights, z of factors).
+
+        Args:
+            space: The coordinates.
+            seed: Seed shared by all that is drawn for one measurement.
+            stream: Name of the draw.
+        """
         with space:
             direction = space.random_direction(seed=seed, stream=stream)
             if self.name == "absolute" or isinstance(space, LoraSpace):
@@ -165,7 +187,7 @@ def convert_radius(
 
     Args:
         space: The coordinates.
-        vector: The direction.
+        vector: The direction, a vector of the space.
         radius: Length in `norm`, positive.
         norm: The norm in which the radius is given.
 

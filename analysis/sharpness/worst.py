@@ -122,8 +122,23 @@ def worst_case_point(
 ) -> tuple[WorstCase, Vector]:
     """Return what `worst_case` returns, and the best point as a vector of the space.
 
-    Further ascents begin at the multiples of length `radius` of the vectors in `starts`, so that the best point known
-    from elsewhere is never lost.
+    Args:
+        objective: The token-weighted mean loss.
+        space: Where the steps are taken.
+        radius: rho = ||dW|| > 0 in `norm`.
+        norm: How lengths are measured, see `WeightNorm`.
+        max_steps: Most points visited from each start, see `worst_case`.
+        tolerance: When an ascent has stopped rising, see `worst_case`.
+        restarts: Further ascents, from random points at the radius.
+        seed: Seed of those points.
+        starts: Vectors of the space; further ascents begin at their multiples of length `radius`, so that the best
+            point known from elsewhere is never lost.
+        at: Loss and gradient at the current weights, if known.
+        on_progress: Called after each step.
+
+    Raises:
+        SettingsError: A setting is out of range.
+        DirectionError: The gradient, or a start, is zero.
     """
     check_radius(radius)
     _check(max_steps=max_steps, tolerance=tolerance, restarts=restarts)

@@ -47,7 +47,7 @@ class ParameterSpace:
 
     Args:
         model: The model that holds the tensors.
-        blocks: Name and parameter of each block.
+        blocks: Name and parameter, of any shape, of each block.
 
     Attributes:
         name: As `parameter_space` knows it.
@@ -105,20 +105,29 @@ class ParameterSpace:
         return nullcontext()
 
     def project(self, vector: Sequence[Tensor]) -> Vector:
-        """Return the orthogonal projection of a vector onto the space's directions."""
+        """Return the orthogonal projection of a vector onto the space's directions, a vector of the space.
+
+        Args:
+            vector: Blocks of the shapes of `tensors`.
+        """
         return list(vector)
 
     def random_direction(self, *, seed: int, stream: str) -> Vector:
-        """Return a standard normal vector of the space, see `vectors.random`: one for all models of these blocks."""
+        """Return a standard normal vector of the space, see `vectors.random`: one for all models of these blocks.
+
+        Args:
+            seed: Seed shared by all that is drawn for one measurement.
+            stream: Name of the draw; other names give independent vectors.
+        """
         return self.project(vectors.random(self.tensors, self.names, seed=seed, stream=stream))
 
     def merged_weights(self) -> Iterator[Tensor]:
-        """Yield the weights W that the coordinates stand for, one matrix at a time, detached, in the working type."""
+        """Yield the weights W (m, n) that the coordinates stand for, one at a time, detached, in the working type."""
         for tensor in self.tensors:
             yield tensor.detach().to(vectors.working_dtype(tensor.dtype))
 
     def row_norms(self) -> list[Tensor]:
-        """Return, per block, the norms of the rows of the weights; a block without rows counts as one row."""
+        """Return, per block, the norms (m,) of the rows of the weights; a block without rows counts as one row."""
         return [
             torch.linalg.vector_norm(t.detach().reshape(len(t) if t.dim() > 1 else 1, -1), dim=1) for t in self.tensors
         ]
@@ -138,14 +147,21 @@ class ParameterSpace:
         ]
 
     def displacement_norm(self, vector: Sequence[Tensor]) -> float:
-        """Return ||dW||_F = sqrt(sum_l ||dW_l||_F^2) of the weight matrices' change when the tensors move by `vector`.
+        """Return ||dW||_F = sqrt(sum_l ||dW_l||_F^2), the change of the weight matrices when the tensors move.
 
         The move starts at the unmoved weights, so neither this nor `scale_to_radius` is to be called while displaced.
+
+        Args:
+            vector: By how much they move, a vector of the space.
         """
         return vectors.norm(vector)
 
     def scale_to_radius(self, vector: Sequence[Tensor], radius: float) -> float:
         """Return the smallest t >= 0 with displacement_norm(t vector) = radius.
+
+        Args:
+            vector: A vector of the space.
+            radius: Wanted length ||dW||_F, positive.
 
         Raises:
             DirectionError: The vector does not move the weights.
@@ -157,7 +173,11 @@ class ParameterSpace:
 
     @contextmanager
     def displaced(self, vector: Sequence[Tensor], scale: float = 1.0) -> Iterator[None]:
-        """Move the tensors by scale * vector inside the context; the saved bits are written back at its end.
+        """Context in which the tensors are moved by scale * vector; the saved bits are written back at its end.
+
+        Args:
+            vector: A vector of the space.
+            scale: Its multiple.
 
         Raises:
             SpaceError: The weights are too narrow to hold a small move.
@@ -177,7 +197,11 @@ class ParameterSpace:
                         tensor.copy_(origin)
 
     def check_wide(self) -> None:
-        """Refuse weights in which a small change would be rounded away."""
+        """Refuse weights in which a small change would be rounded away.
+
+        Raises:
+            SpaceError: A block is narrower than float32.
+        """
         for name, tensor in zip(self.names, self.tensors, strict=True):
             if tensor.dtype not in WIDE_TYPES:
                 raise SpaceError(

@@ -9,11 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
-from difflib import get_close_matches
 
 from torch import Tensor, nn
 
-from analysis.errors import SpaceError
+from analysis.errors import SpaceError, nearest
 from analysis.spaces.adapted import AdaptedLayer
 from analysis.spaces.base import WIDE_TYPES, ParameterSpace
 from analysis.spaces.merged import MergedMatrix, adding, merged_matrices
@@ -130,7 +129,5 @@ def _named(model: nn.Module, names: Sequence[str]) -> list[MergedMatrix]:
     known = dict(model.named_parameters(remove_duplicate=False))
     for name in names:
         if name not in known:
-            near = get_close_matches(name, known, n=1)
-            hint = f"; the nearest is {near[0]!r}" if near else ""
-            raise SpaceError(f"the model has no parameter {name!r}{hint}")
+            raise SpaceError(f"the model has no parameter {name!r}{nearest(name, known)}")
     return [MergedMatrix(name, model, known[name]) for name in names]

@@ -21,7 +21,8 @@ from benchmarks.store import RunStore
 from reports.comparison import score_matrix
 from reports.crossed import Contrast, Measured, contrast_interval, mean_interval
 from reports.fields import RunStoreError
-from reports.runs import Run, load_run
+from reports.run_folder import load_run
+from reports.runs import Run
 from reports.statistics import StatisticsError
 
 #: Differences of scores are shown in points of a scale of 100.

@@ -11,8 +11,8 @@ from pathlib import Path
 from benchmarks import parsing
 from benchmarks.claims.registry import GROUPS, check_groups
 from benchmarks.claims.scope import Scope
-from benchmarks.curvature.options import read_device, read_flags
 from benchmarks.errors import UsageError
+from benchmarks.flags import read_device, read_flags
 from benchmarks.models import locate_model, shipped_models
 from benchmarks.one_line_parser import OneLineParser
 from benchmarks.settings import CompareSettings

@@ -16,15 +16,7 @@ import torch
 
 from benchmarks import parsing
 from benchmarks.curvature.accuracy import measure_accuracy
-from benchmarks.curvature.options import (
-    add_common_flags,
-    add_shape_flags,
-    each,
-    read_device,
-    read_flags,
-    read_out,
-    read_shape,
-)
+from benchmarks.curvature.options import add_shape_flags, read_shape
 from benchmarks.curvature.products import (
     COMPILED,
     COMPILED_FLOAT32,
@@ -39,6 +31,7 @@ from benchmarks.curvature.products import (
 from benchmarks.curvature.records import RecordFile
 from benchmarks.curvature.shapes import LlamaShape, random_llama, token_batches
 from benchmarks.errors import UsageError
+from benchmarks.flags import add_common_flags, each, read_device, read_flags, read_out
 from benchmarks.one_line_parser import OneLineParser
 
 CASES = ("products", "ends", "ends-float32", "checkpointed", "checkpointed-ends", "accuracy")

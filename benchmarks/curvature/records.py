@@ -17,6 +17,7 @@ import torch
 
 from analysis import AnalysisError
 from benchmarks.environment import PeakMemory, environment, synchronize
+from benchmarks.errors import first_line
 from benchmarks.written import write_json
 
 
@@ -114,7 +115,7 @@ class RecordFile:
         try:
             record = replace(record, **measure())
         except (torch.OutOfMemoryError, AnalysisError) as error:
-            record = replace(record, error=str(error).splitlines()[0])
+            record = replace(record, error=first_line(error))
         record = replace(record, peak_gb=peak.gigabytes())
         if limit_gb is not None and record.error is None and not record.within(limit_gb):
             over = f"above the limit of {limit_gb:g} GB"

@@ -15,11 +15,11 @@ import numpy as np
 import torch
 
 from benchmarks import parsing
-from benchmarks.curvature.options import add_common_flags, each, read_device, read_flags, read_out
 from benchmarks.curvature.products import GAUSS_NEWTON, measure_gradient, measure_product, workload
 from benchmarks.curvature.records import CurvatureRecord, RecordFile
 from benchmarks.curvature.shapes import DTYPES, LlamaShape, random_llama, token_batches
-from benchmarks.errors import UsageError
+from benchmarks.errors import UsageError, first_line
+from benchmarks.flags import add_common_flags, each, read_device, read_flags, read_out
 from benchmarks.one_line_parser import OneLineParser
 
 VOCABULARY = 8192
@@ -60,7 +60,7 @@ def measure(
         try:
             model = random_llama(SHAPES[size], device=file.device, dtype=dtype)
         except torch.OutOfMemoryError as error:
-            file.add(CurvatureRecord(case=size, device=file.name, quantity="product", error=str(error).splitlines()[0]))
+            file.add(CurvatureRecord(case=size, device=file.name, quantity="product", error=first_line(error)))
             continue
         for count in rows if size == base else rows[:1]:
             batches = token_batches(

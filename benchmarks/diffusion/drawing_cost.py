@@ -6,13 +6,11 @@ the UNet's pass replayed as a CUDA graph on a GPU, and beside that as Python lau
 
 from __future__ import annotations
 
-import argparse
 import statistics
 import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -20,18 +18,24 @@ from diffusers import AutoencoderKL, EulerDiscreteScheduler
 from peft import LoraConfig
 from torch import Tensor
 
+from benchmarks import parsing
 from benchmarks.diffusion.latent_sampling import denoise, picture_numbers
 from benchmarks.diffusion.prompts import Prompts
 from benchmarks.diffusion.replay import Replayed
 from benchmarks.diffusion.sdxl import Latents
 from benchmarks.diffusion.unet import TARGET_MODULES, DenoisingUNet
 from benchmarks.environment import environment, synchronize
+from benchmarks.errors import UsageError
+from benchmarks.flags import read_flags, read_out
 from benchmarks.model_shapes import SHAPES
+from benchmarks.one_line_parser import OneLineParser
 from benchmarks.written import write_json
 from bilora import attach
 from bilora.fused import fuse_adapters
 
 WORDS = 77
+# Of one latent of the autoencoder, on a side.
+_PIXELS = 8
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -126,13 +130,20 @@ def random_sdxl(device: torch.device, dtype: torch.dtype) -> tuple[DenoisingUNet
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command on the GPU if there is one; returns its exit code."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.diffusion.drawing_cost")
-    parser.add_argument("--pictures", type=int, default=4, help="two or more (default: %(default)s)")
-    parser.add_argument("--steps", type=int, default=25, help="of the sampler (default: %(default)s)")
-    parser.add_argument("--side", type=int, default=1024, help="of the pictures, in pixels (default: %(default)s)")
-    parser.add_argument("--out", type=Path, default=None, metavar="FILE.json", help="also write what is printed")
-    given = parser.parse_args(arguments)
+    """Run the command on the GPU if there is one; returns its exit code: 0, or 2 for bad input."""
+    parser = OneLineParser(prog="python -m benchmarks.diffusion.drawing_cost", description=__doc__.split("\n\n")[1])
+    parser.add_argument("--pictures", default="4", help="two or more (default: %(default)s)")
+    parser.add_argument("--steps", default="25", help="of the sampler (default: %(default)s)")
+    parser.add_argument("--side", default="1024", help="of the pictures, in pixels (default: %(default)s)")
+    parser.add_argument("--out", default=None, metavar="FILE.json", help="also write what is printed")
+    try:
+        options = parser.parse_args(arguments)
+        # The first picture of a path is timed by itself.
+        readers = {"pictures": parsing.integer(minimum=2), "steps": parsing.integer(minimum=1), "side": _side}
+        given, out = read_flags(options, readers), read_out(options)
+    except UsageError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     unet, latents = random_sdxl(device, torch.bfloat16 if device.type == "cuda" else torch.float32)
     config = LoraConfig(r=4, lora_alpha=8, target_modules=list(TARGET_MODULES))
@@ -146,16 +157,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
             model.eval(),
             latents,
             scheduler,
-            side=given.side,
-            steps=given.steps,
-            pictures=given.pictures,
             device=device,
+            **given,
         )
     for cost in costs:
         print(cost)
-    if given.out is not None:
-        write_json(given.out, {"environment": environment(device), "records": [asdict(cost) for cost in costs]})
+    if out is not None:
+        write_json(out, {"environment": environment(device), "records": [asdict(cost) for cost in costs]})
     return 0
+
+
+def _side(raw: Any) -> int:
+    """Read a side in pixels, which is one of whole latents."""
+    value = int(parsing.integer(minimum=_PIXELS)(raw))
+    if value % _PIXELS:
+        raise ValueError(f"a multiple of {_PIXELS}")
+    return value
 
 
 if __name__ == "__main__":

@@ -104,8 +104,3 @@ def denoising_loss(model: nn.Module, batch: Mapping[str, Tensor]) -> tuple[Tenso
     moved = {name: values.to(device) for name, values in batch.items()}
     count = len(moved["clean"])
     return model(**moved).loss * count, count
-
-
-def is_denoiser(model: Any) -> bool:
-    """Whether a model, or what its adapters stand on, is a `DenoisingUNet`."""
-    return any(isinstance(module, DenoisingUNet) for module in model.modules())

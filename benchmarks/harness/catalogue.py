@@ -23,7 +23,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from benchmarks.errors import UsageError
+from benchmarks.errors import UsageError, one_line
 from benchmarks.harness import pocket
 from benchmarks.harness.code_eval import runs_in_the_sandbox, sandboxed
 from benchmarks.tasks import TASKS
@@ -166,7 +166,7 @@ def _check_code(name: str, task: Any, *, unsafe: bool) -> None:
 
 
 def _why_not_loaded(name: str, error: Exception) -> str:
-    reason = " ".join(str(error).split()) or type(error).__name__
+    reason = one_line(error)
     chain = [type(found).__name__ for found in _causes(error)]
     if any(kind in _UNREACHABLE for kind in chain):
         return (

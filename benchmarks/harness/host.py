@@ -16,7 +16,7 @@ import torch
 from peft import PeftModel
 from torch import nn
 
-from benchmarks.errors import UsageError
+from benchmarks.errors import UsageError, one_line
 from benchmarks.harness.subjects import Base
 from benchmarks.hub import fetch
 from benchmarks.loading import LoadOptions, load_model
@@ -62,7 +62,7 @@ def adapted(model: Any, adapter: Path | None) -> Iterator[Any]:
         try:
             found = PeftModel.from_pretrained(model, str(adapter), use_safetensors=True)
         except (RuntimeError, ValueError, KeyError, TypeError) as error:
-            reason = " ".join(str(error).split())[:300]
+            reason = one_line(error, most=300)
             raise UsageError(f"--adapter: {adapter} does not fit the base model: {reason}") from None
         yield found.eval()
 

@@ -140,7 +140,7 @@ def read_lines(path: Path, *, flag: str, needed: Sequence[str]) -> list[dict[str
     for number, line in enumerate(lines, start=1):
         try:
             record = json.loads(line)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise UsageError(f"{flag}: line {number} of {path} is not JSON: {error}") from None
         missing = [name for name in needed if not isinstance(record, dict) or name not in record]
         if missing:

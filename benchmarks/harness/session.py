@@ -15,13 +15,14 @@ from typing import Any, Protocol
 
 import torch
 from rich.console import Console
-from transformers import AutoConfig, AutoTokenizer
+from transformers import AutoTokenizer
 
 from benchmarks.environment import Quiet, environment
-from benchmarks.errors import UsageError
+from benchmarks.errors import UsageError, one_line
 from benchmarks.harness.host import adapted, load_base
 from benchmarks.harness.spec import RECORD, ScoreSpec, ScoreStore
 from benchmarks.harness.subjects import Base, Subject, adapter_fingerprint, check_fit
+from benchmarks.model_configuration import read_config
 from benchmarks.models import fingerprint
 from benchmarks.out_of_memory import is_out_of_memory
 from benchmarks.progress import ComparisonProgress
@@ -90,13 +91,8 @@ def plan_scores(subjects: Sequence[Subject], measures: Sequence[Measure], *, dty
 def _fingerprint(base: Base) -> str:
     if Path(base.source).is_dir():
         return fingerprint(Path(base.source))
-    try:
-        # On the hub a revision stands for all files.
-        revision = AutoConfig.from_pretrained(base.source, trust_remote_code=False)._commit_hash
-    except (OSError, ValueError, KeyError) as error:
-        reason = str(error).strip().splitlines()[0]
-        raise UsageError(f"--model: {base.source} cannot be read: {reason}") from None
-    return str(revision)
+    # On the hub a revision stands for all files.
+    return str(read_config(base.source)._commit_hash)
 
 
 def prepare(jobs: Sequence[Job], store: ScoreStore) -> list[Job]:
@@ -124,8 +120,9 @@ def _unique(found: Iterable[Any]) -> list[Any]:
 def _check_chat_template(base: Base) -> None:
     try:
         tokenizer = AutoTokenizer.from_pretrained(base.tokenizer or base.source, trust_remote_code=False)
-    except (OSError, ValueError, KeyError) as error:
-        raise UsageError(f"--model: the tokenizer of {base.source} cannot be read: {error}") from None
+    except Exception as error:  # of any class: its files are somebody else's
+        reason = one_line(error)
+        raise UsageError(f"--model: the tokenizer of {base.source} cannot be read: {reason}") from None
     if tokenizer.chat_template is None:
         raise UsageError(
             f"--apply-chat-template: the tokenizer of {base.source} has no chat template; leave the flag off, "
@@ -194,7 +191,7 @@ def _score(job: Job, index: int, model: Any, tokenizer: Any, store: ScoreStore, 
 
 
 def _note_failure(spec: ScoreSpec, store: ScoreStore, error: Exception) -> None:
-    message = " ".join(str(error).split()) or type(error).__name__
+    message = one_line(error)
     if is_out_of_memory(error):
         message = f"out of memory; lower --batch-size: {message}"
     noted = store.record_failure(spec, message=message, details="".join(traceback.format_exception(error)))

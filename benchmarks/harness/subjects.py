@@ -15,12 +15,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import AutoConfig
 
 from analysis.adapter_folder import CONFIG, WEIGHTS, AdapterFolder, check_adapter_folder
 from analysis.errors import AnalysisError
-from benchmarks.errors import UsageError
+from benchmarks.errors import UsageError, one_line
 from benchmarks.language import language_kind
+from benchmarks.model_configuration import read_config
 from benchmarks.models import SHIPPED, check_files, fingerprint_of, shipped_models
 from bilora.auxiliary import AUXILIARY
 
@@ -138,14 +138,14 @@ def check_fit(base: Base, subjects: Sequence[Subject]) -> None:
         UsageError: The configuration of the base cannot be read, or an adapter does not fit, with its modules.
     """
     adapters = [subject.adapter for subject in subjects if subject.adapter is not None]
+    config = read_config(base.source)
+    if not adapters:
+        return
     try:
-        config = AutoConfig.from_pretrained(base.source, trust_remote_code=False)
-        if not adapters:
-            return
         with torch.device("meta"):
             model = language_kind(config).model_class.from_config(config)
-    except (OSError, ValueError, KeyError) as error:
-        reason = str(error).strip().splitlines()[0]
+    except Exception as error:  # of any class: the values are somebody else's
+        reason = one_line(error)
         raise UsageError(f"--model: {base.source} cannot be read as a language model: {reason}") from None
     modules = dict(model.named_modules())
     for folder in adapters:

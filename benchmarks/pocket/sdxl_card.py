@@ -68,10 +68,8 @@ def write_record(folder: Path, record: SdxlRecord) -> None:
 
 
 def _card(record: SdxlRecord, folder: Path) -> str:
-    last, where, held_out = record.curve[-1], record.environment, record.held_out
-    unet, encoder, judge = (record.parameters[part] / 1e6 for part in ("unet", "text_encoder", "judge"))
-    sampling = record.settings["sampling"]
-    judged = json.loads((folder / "judge" / "judge.json").read_text(encoding="utf-8"))
+    last, where = record.curve[-1], record.environment
+    unet, encoder = (record.parameters[part] / 1e6 for part in ("unet", "text_encoder"))
     return f"""---
 license: apache-2.0
 language: en
@@ -111,7 +109,24 @@ styles, with captions that leave out a part of it. Some originals are half as la
 micro-conditioning says. One caption in ten is empty. The words "icon" and "sks" and the style of the task
 `pocket-icons` never occur.
 
-## Held-out loss
+{_measured(record, folder)}
+
+## Limits
+
+Nothing but the things above, one at a time. A rerun on other hardware gives a model of the same quality, not the same
+bits.
+
+## Licence
+
+Weights and tokenizer: Apache-2.0.
+"""
+
+
+def _measured(record: SdxlRecord, folder: Path) -> str:
+    """Return the sections of the card that say how good the base and its judge are."""
+    held_out, sampling, judge = record.held_out, record.settings["sampling"], record.parameters["judge"] / 1e6
+    judged = json.loads((folder / "judge" / "judge.json").read_text(encoding="utf-8"))
+    return f"""## Held-out loss
 
 Mean squared error of v over {held_out["pictures"]} held-out pictures: {held_out["loss"]:.4f}.
 
@@ -127,14 +142,4 @@ A network of {judge:.2f} million parameters in `judge/` names the thing and the 
 {judged["pictures"]:,} drawn pictures of all styles, that of the task and near misses of it included. On
 {judged["held_out"]:,} others that were held out:
 
-{table(("right", "share"), judged["accuracy"], ".2%")}
-
-## Limits
-
-Nothing but the things above, one at a time. A rerun on other hardware gives a model of the same quality, not the same
-bits.
-
-## Licence
-
-Weights and tokenizer: Apache-2.0.
-"""
+{table(("right", "share"), judged["accuracy"], ".2%")}"""

@@ -19,7 +19,8 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.reliability.guard import TooSlow, watched
-from benchmarks.reliability.targets import TARGETS, Target
+from benchmarks.reliability.target import Target
+from benchmarks.reliability.targets import TARGETS
 
 _SHOWN = 20
 

@@ -9,30 +9,24 @@ what comes back, so that a program cannot claim to have passed. Where isolation 
 
 from __future__ import annotations
 
-import ast
 import contextlib
 import json
 import os
 import shutil
-import signal
 import subprocess
 import sys
-import threading
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
 
+from benchmarks.sandbox.literals import value_of
+from benchmarks.sandbox.process import Running, SandboxError, deadline
+
 _READY = b"isolated\n"
-_NUMBERS = {"nan": float("nan"), "inf": float("inf")}
-_CONTAINERS = {"list": list, "tuple": tuple, "set": set, "dict": dict}
 # Starting an interpreter takes a tenth of this on an idle machine.
 _START_SECONDS = 10.0
-
-
-class SandboxError(RuntimeError):
-    """Programs cannot be isolated on this machine."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -126,9 +120,9 @@ def _run(source: str, function: str, calls: Sequence[Sequence[Any]], limits: Lim
     )
     cpu_seconds = int(limits.seconds) + 1
     data = json.dumps(request | {"limits": asdict(limits) | {"cpu_seconds": cpu_seconds}}).encode()
-    running = _Running(process)
+    running = Running(process)
     try:
-        return _answer(running, data, limits)
+        return _answer(running, data, limits, calls=len(calls))
     finally:
         running.kill()
         running.close()
@@ -138,47 +132,13 @@ def _run(source: str, function: str, calls: Sequence[Sequence[Any]], limits: Lim
                     stream.close()
 
 
-class _Running:
-    """What was started: `unshare`, and the program as its child, the first process of a namespace."""
-
-    def __init__(self, process: subprocess.Popen[bytes]) -> None:
-        self.process = process
-        self._program: int | None = None
-
-    def note_program(self) -> None:
-        """Take hold of the program, which may have told the kernel not to die with `unshare`."""
-        pid = self.process.pid
-        try:
-            children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-        except OSError as error:
-            raise SandboxError(f"programs cannot be isolated here: their process is not found ({error})") from None
-        # None is left if it has ended already.
-        with contextlib.suppress(ProcessLookupError):
-            self._program = os.pidfd_open(int(children[0])) if children else None
-
-    def kill(self) -> None:
-        """Kill the program, and with it, as the first of its namespace, all it may have started."""
-        if self._program is not None:
-            with contextlib.suppress(ProcessLookupError):
-                signal.pidfd_send_signal(self._program, signal.SIGKILL)
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(self.process.pid, signal.SIGKILL)
-        self.process.wait()
-
-    def close(self) -> None:
-        """Let go of the program."""
-        if self._program is not None:
-            os.close(self._program)
-            self._program = None
-
-
-def _answer(running: _Running, data: bytes, limits: Limits) -> Outcome:
+def _answer(running: Running, data: bytes, limits: Limits, *, calls: int) -> Outcome:
     """Hand the request over and read the answer, but no more of it than allowed and no longer."""
     process = running.process
     assert process.stdin is not None
     assert process.stdout is not None
     assert process.stderr is not None
-    with _deadline(running, _START_SECONDS) as late:
+    with deadline(running, _START_SECONDS) as late:
         with contextlib.suppress(BrokenPipeError):
             process.stdin.write(data)
             process.stdin.close()
@@ -190,7 +150,7 @@ def _answer(running: _Running, data: bytes, limits: Limits) -> Outcome:
             "leave out tasks that run code"
         )
     running.note_program()
-    with _deadline(running, limits.seconds) as late:
+    with deadline(running, limits.seconds) as late:
         answer = process.stdout.read(limits.output_bytes + 1)
     if late.is_set():
         return Outcome(error=f"took longer than {limits.seconds:g} s")
@@ -200,45 +160,11 @@ def _answer(running: _Running, data: bytes, limits: Limits) -> Outcome:
         found = json.loads(answer)
         if "values" not in found:
             return Outcome(error=str(found["error"]))
-        return Outcome(values=tuple(_value(text) for text in found["values"]))
+        values = tuple(value_of(text) for text in found["values"])
     except (ValueError, SyntaxError, KeyError, TypeError, RecursionError, MemoryError):
         return Outcome(error="ended without an answer")
-
-
-class _deadline:  # noqa: N801  # used like a function
-    """Kill what runs longer than some seconds; the event says whether that was necessary."""
-
-    def __init__(self, running: _Running, seconds: float) -> None:
-        self._late = threading.Event()
-        self._running = running
-        self._timer = threading.Timer(seconds, self._end)
-
-    def _end(self) -> None:
-        self._late.set()
-        self._running.kill()
-
-    def __enter__(self) -> threading.Event:
-        self._timer.start()
-        return self._late
-
-    def __exit__(self, *_: object) -> None:
-        self._timer.cancel()
-        self._timer.join()
-
-
-def _value(text: str) -> Any:
-    return _built(ast.parse(text, mode="eval").body)
-
-
-def _built(node: ast.expr) -> Any:
-    """Return the value of a literal, or of a container written as `list([...])`."""
-    if isinstance(node, ast.Call):
-        if not (isinstance(node.func, ast.Name) and node.func.id in _CONTAINERS and isinstance(node.args[0], ast.List)):
-            raise ValueError("not a plain value")
-        return _CONTAINERS[node.func.id]([_built(item) for item in node.args[0].elts])
-    sign = -1 if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub) else 1
-    name = node.operand if isinstance(node, ast.UnaryOp) else node
-    return sign * _NUMBERS[name.id] if isinstance(name, ast.Name) else ast.literal_eval(node)
+    # The program can write an answer itself; one for other calls is none.
+    return Outcome(values=values) if len(values) == calls else Outcome(error="ended without an answer")
 
 
 def _last_line(text: bytes) -> str:

@@ -12,7 +12,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import ClassVar, cast
 
-from benchmarks.errors import UsageError
+from benchmarks.errors import UsageError, one_line
 from benchmarks.tasks.base import Split
 from benchmarks.tasks.dreambooth import TESTED, DreamBooth
 
@@ -61,5 +61,5 @@ def _prompts(folder: Path) -> tuple[str, ...]:
     try:
         lines = [line.strip() for line in path.read_text(encoding="utf-8").splitlines()]
     except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"--tasks: {path} cannot be read: {' '.join(str(error).split())}") from None
+        raise UsageError(f"--tasks: {path} cannot be read: {one_line(error)}") from None
     return tuple(dict.fromkeys(line for line in lines if line))

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
-from benchmarks.errors import UsageError
+from benchmarks.errors import UsageError, one_line
 
 ENDINGS = (".png", ".jpg", ".jpeg", ".webp")
 #: A file, or the content of one.
@@ -55,7 +55,7 @@ def read_picture(content: Content, *, name: str) -> Image.Image:
             turned: Image.Image = ImageOps.exif_transpose(opened)
             return turned.convert("RGB")
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        reason = " ".join(str(error).split())
+        reason = one_line(error)
         raise UsageError(
             f"--data: {name} cannot be read as a picture ({reason}); expected {', '.join(ENDINGS)}, or take it out"
         ) from None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from benchmarks.errors import UsageError, nearest
+from benchmarks.errors import UsageError, first_line, nearest
 from benchmarks.tasks.picture_files import ENDINGS, Content, picture_files
 from benchmarks.tasks.sources import Row, read_rows
 
@@ -69,7 +69,7 @@ def hub_rows(task: str, hub: str) -> list[Row]:
     try:
         found = datasets.load_dataset(hub, split="train")
     except (OSError, ValueError, RuntimeError) as error:
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        reason = first_line(error)
         raise UsageError(
             f"--tasks: {task} reads the pictures of {hub} from the hub, which is not cached and cannot be reached "
             f"({reason}); --data FOLDER reads local pictures instead, {', '.join(ENDINGS)} files in FOLDER or in "

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from benchmarks.errors import UsageError
+from benchmarks.errors import UsageError, first_line, one_line
 
 Row = Mapping[str, Any]
 ENDINGS = (".jsonl", ".json", ".parquet")
@@ -115,8 +115,9 @@ def read_rows(path: Path) -> list[Row]:
                 _check_characters(path, rows)
     except OSError as error:
         raise UsageError(f"--data: {path} cannot be read: {error.strerror or error}") from None
-    except ValueError as error:  # of JSON, of its encoding, or of Parquet, whose errors are ValueErrors too
-        raise UsageError(f"--data: {path} is not valid {path.suffix[1:]}: {' '.join(str(error).split())}") from None
+    # Of JSON or its encoding, or of Parquet, whose errors are ValueErrors too; of JSON that is nested without end.
+    except (ValueError, RecursionError) as error:
+        raise UsageError(f"--data: {path} is not valid {path.suffix[1:]}: {one_line(error)}") from None
     for number, row in enumerate(rows, start=1):
         if not isinstance(row, dict):
             raise UsageError(f"--data: row {number} of {path} is a {type(row).__name__}; expected an object of columns")
@@ -142,7 +143,7 @@ def _lines(path: Path, text: str) -> list[Any]:
         if line.strip():
             try:
                 rows.append(json.loads(line))
-            except ValueError as error:
+            except (ValueError, RecursionError) as error:
                 raise UsageError(f"--data: line {number} of {path} is not valid JSON: {error}") from None
     return rows
 
@@ -161,7 +162,7 @@ def _from_hub(task: str, source: Source, split: str, limit: int | None) -> list[
                 raise
             return list(datasets.load_dataset(source.hub, source.config, split=part, revision=_CONVERTED))
     except (OSError, ValueError, RuntimeError) as error:
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        reason = first_line(error)
         config = f" ({source.config})" if source.config else ""
         files = " and ".join(f"FOLDER/{name}{ENDINGS[0]}" for name in source.splits)
         raise UsageError(

@@ -17,10 +17,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from bilora.devices import beside
 from bilora.methods.base import Method
 from bilora.methods.options import MethodOptions, nonnegative, one_of, option
 from bilora.methods.schedule import SCHEDULES, remaining
-from bilora.shards import local, local_all
+from bilora.shards import local_all, local_gradient
 from bilora.weights import LoraWeights
 
 
@@ -60,8 +61,8 @@ class BalanceMethod(Method):
         norms = [self.weights.norms(A), self.weights.norms(B)]
         shrink_A = self.first_shrinks(*norms)
         growth = torch.where(shrink_A, -rate, rate)  # (layers,), of A
-        torch._foreach_mul_(A, list((1.0 + growth).unbind()))
-        torch._foreach_mul_(B, list((1.0 - growth).unbind()))
+        torch._foreach_mul_(A, beside((1.0 + growth).unbind(), A))
+        torch._foreach_mul_(B, beside((1.0 - growth).unbind(), B))
         self.means.add("imbalance", (norms[0].square() - norms[1].square()).abs().mean())
 
     @abstractmethod
@@ -94,10 +95,5 @@ class LoraNbar(BalanceMethod):
     def first_shrinks(self, norms_A: Tensor, norms_B: Tensor) -> Tensor:
         """See `BalanceMethod.first_shrinks`; gradients of the whole effective batch, not clipped; on a tie A grows."""
         factors = self.weights.factors
-        of_A, of_B = [_gradient(f.A) for f in factors], [_gradient(f.B) for f in factors]
+        of_A, of_B = [local_gradient(f.A) for f in factors], [local_gradient(f.B) for f in factors]
         return self.weights.norms(of_A) < self.weights.norms(of_B)
-
-
-def _gradient(parameter: Tensor) -> Tensor:
-    """The gradient as far as it is here, or zero where a layer took no part in the loss."""
-    return torch.zeros_like(local(parameter)) if parameter.grad is None else local(parameter.grad)

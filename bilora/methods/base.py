@@ -1,9 +1,9 @@
 """What a training method is: the moments of an optimizer step at which it may act.
 
-A method decides how adapters are attached, which parameters are trained in which group, what gradient an
-optimizer step gets, what happens around the step, and what is thrown away at the end. It knows no Trainer: the
-same object is driven by `bilora.trainer.SharpnessMixin`, or by a plain loop through `Method.gradients` and
-`bilora.optimizer.build_optimizer`.
+A method decides how adapters are attached and what is thrown away at the end (`bilora.methods.attachment`), which
+parameters are trained in which group, what gradient an optimizer step gets, and what happens around the step. It
+knows no Trainer: the same object is driven by `bilora.trainer.SharpnessMixin`, or by a plain loop through
+`Method.gradients` and `bilora.optimizer.build_optimizer`.
 
 The moments of one optimizer step, over one or more micro-batches:
 
@@ -22,119 +22,58 @@ from __future__ import annotations
 
 from abc import ABC
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
-from pathlib import Path
-from typing import Any, ClassVar
+from contextlib import contextmanager
+from typing import Any
 
 import torch
-from peft import PeftConfig, PeftModel
-from torch import Tensor, nn
+from torch import Tensor
 from torch.optim import Optimizer
 
-from bilora.adapters import attach_primary
+from bilora.methods.attachment import Attachment
 from bilora.methods.means import RunningMeans
 from bilora.methods.options import MethodError, MethodOptions
-from bilora.methods.over_ranks import refusal, save_whole
 from bilora.methods.window import Cost, LoopWindow, Window
 from bilora.ranks import average, world_size
-from bilora.residual_base import load_primary, primary_saved
-from bilora.weights import TrainedWeights, trained_weights
 
 
-class Method(ABC):
-    """One training rule. Subclasses are registered by name in `bilora.methods.registry`."""
+class Method(Attachment, ABC):
+    """One training rule. Subclasses are registered by name in `bilora.methods.registry`.
 
-    name: ClassVar[str]
-    #: The rule in one line.
-    summary: ClassVar[str]
-    #: What is perturbed, in a few words.
-    perturbs: ClassVar[str]
-    #: In which space and norm the method's radius is measured, for the head of a report.
-    radius_convention: ClassVar[str]
-    #: Forward and backward passes of one optimizer step, in words.
-    cost_rule: ClassVar[str]
-    #: What is held beyond plain LoRA, in words; `extra_memory` gives the bytes.
-    memory_rule: ClassVar[str]
-    #: Why the method cannot run on a 4-bit base; None if it can.
-    refused_on_quantised: ClassVar[str | None] = None
-    #: Paper, venue, arXiv number.
-    source: ClassVar[str]
-    #: Seconds per step over LoRA's that the Bi-LoRA paper prints (Table A16, Llama-2-7B); None if it does not.
-    published_cost: ClassVar[float | None] = None
-    options_class: ClassVar[type[MethodOptions]] = MethodOptions
-    #: Whether the model's own parameters are trained instead of an adapter's.
-    trains_all_weights: ClassVar[bool] = False
-    #: Whether `refine_gradients` replays, so that drivers must keep the micro-batches of the window.
-    replays: ClassVar[bool] = False
-    #: Whether the losses of single examples are used, so that drivers must take them in the first pass.
-    needs_example_losses: ClassVar[bool] = False
-    #: Whether a pass depends on nothing but weights, batch and the device's random numbers, so that it may be recorded
-    #: once and replayed, see `bilora.graphed`.
-    replayable: ClassVar[bool] = False
-    #: Whether gradients are carried from one step to the next, so that they must be those of all ranks.
-    carries_gradients: ClassVar[bool] = False
+    Args:
+        options: An instance of the method's `options_class`; None takes the defaults.
+
+    Attributes:
+        options: The options.
+        means: Means over the steps since they were last logged, by name.
+        cost: Passes so far, the method's cost in gradients.
+        steps: Optimizer steps taken.
+        total_steps: Optimizer steps planned, for methods with a schedule; a driver that knows sets it.
+    """
 
     def __init__(self, options: MethodOptions | None = None) -> None:
         self.options = self.options_class() if options is None else options
         self.means = RunningMeans()
-        #: Passes so far, the method's cost in gradients.
         self.cost = Cost()
-        #: Optimizer steps taken.
         self.steps = 0
-        #: Optimizer steps planned, for methods with a schedule; a driver that knows sets it.
         self.total_steps: int | None = None
-        self._model: nn.Module | None = None
         self._optimizer: Optimizer | None = None
 
-    @property
-    def model(self) -> Any:
-        """The model this method was attached to; a `PeftModel` unless the method trains all weights."""
-        if self._model is None:
-            raise MethodError(f"method {self.name!r} is not attached to a model yet; call attach first")
-        return self._model
-
-    def attach(self, model: nn.Module, config: PeftConfig | None = None) -> nn.Module:
-        """Attach the method's adapters to `model` and return the model to train.
+    def parameter_groups(self, *, learning_rate: float, weight_decay: float) -> list[dict[str, Any]]:
+        """Return the optimizer's parameter groups; here one, of all trained weights.
 
         Args:
-            model: A plain model (then `config` is needed) or a `PeftModel` with its primary adapter active.
-            config: PEFT configuration of the primary adapter.
+            learning_rate: Peak learning rate of the primary group.
+            weight_decay: Decoupled weight decay of the primary group.
         """
-        if self.refused_on_quantised is not None and getattr(model, "is_quantized", False):
-            raise MethodError(f"method {self.name!r} does not run on a quantised base: {self.refused_on_quantised}")
-        self._model = self.prepare_model(model, config)
-        self.weights: TrainedWeights = trained_weights(self._model)
-        self._trained_names = [name for name, p in self._model.named_parameters() if p.requires_grad]
-        return self._model
-
-    def follow(self) -> None:
-        """Find the trained weights anew: FSDP2 puts sharded parameters in the places of those that were attached.
-
-        `build_optimizer` does so, and so does the Trainer once its model is wrapped; what several ranks must agree on
-        is agreed upon here too, so that all of them must call it.
-
-        Raises:
-            MethodError: If the method cannot be trained as the weights are sharded.
-        """
-        # A checkpointing wrapper adds a part to the names.
-        found = {name.replace("._checkpoint_wrapped_module", ""): name for name, _ in self.model.named_parameters()}
-        names = [found[name.replace("._checkpoint_wrapped_module", "")] for name in self._trained_names]
-        self.weights = trained_weights(self.model, names=names)
-        reason = refusal(self.weights, scope=self.scope, carries_gradients=self.carries_gradients)
-        if reason is not None:
-            raise MethodError(f"method {self.name!r}: {reason}")
-
-    def prepare_model(self, model: nn.Module, config: PeftConfig | None) -> nn.Module:
-        """Return the model with the primary adapter and nothing else trainable."""
-        prepared: nn.Module = attach_primary(model, config)
-        return prepared
-
-    def parameter_groups(self, *, learning_rate: float, weight_decay: float) -> list[dict[str, Any]]:
-        """Return the optimizer's parameter groups; here one, of all trained weights."""
         return [{"params": self.weights.parameters, "lr": learning_rate, "weight_decay": weight_decay}]
 
     def bind(self, optimizer: Optimizer, *, total_steps: int | None = None) -> None:
-        """Learn which optimizer takes the steps, and how many it will take if that is known."""
+        """Learn which optimizer takes the steps, and how many it will take.
+
+        Args:
+            optimizer: Made of the method's parameter groups.
+            total_steps: How many; None if that is not known.
+        """
         self._optimizer = optimizer
         if total_steps is not None:
             self.total_steps = total_steps
@@ -162,10 +101,18 @@ class Method(ABC):
         return min(self.steps / self.total_steps, 1.0)
 
     def before_backward(self, window: Window) -> None:
-        """Act before the first forward pass of an effective batch."""
+        """Act before the first forward pass of an effective batch.
+
+        Args:
+            window: The effective batch, and its passes.
+        """
 
     def refine_gradients(self, window: Window) -> None:
-        """Replace the gradients of the effective batch."""
+        """Replace the gradients of the effective batch.
+
+        Args:
+            window: The effective batch, whose passes can be run again.
+        """
 
     def abandon_step(self) -> None:
         """Put back what `before_backward` changed, since a pass has failed."""
@@ -177,17 +124,12 @@ class Method(ABC):
         """Act after the optimizer's step."""
 
     @property
-    def scope(self) -> str:
-        """Whose moments they are: of an effective batch (`step`), each rank's part of it (`rank`) or `micro-batch`."""
-        return "step"
-
-    @property
     def alone(self) -> bool:
         """Whether each of several ranks perturbs its own weights, by gradients that are not synchronised before."""
         return self.scope != "step" and world_size() > 1
 
     def own_vectors(self) -> list[Tensor]:
-        """Return what a step holds beside gradients that is this rank's own, if ranks perturb alone."""
+        """Return what a step holds beside gradients that is this rank's own, if ranks perturb alone; of any shapes."""
         return []
 
     def average_over_ranks(self) -> None:
@@ -196,47 +138,27 @@ class Method(ABC):
             average([p.grad for p in self.trained_parameters() if p.grad is not None])
             average(self.own_vectors())
 
-    def evaluation(self) -> AbstractContextManager[None]:
-        """Context in which the model computes what will be exported."""
-        return nullcontext()
-
-    def exporting(self) -> AbstractContextManager[None]:
-        """Context in which `model.save_pretrained` writes the exported adapter only, for the original base."""
-        if isinstance(self.model, PeftModel):
-            return primary_saved(self.model, str(self.model.active_adapters[0]))
-        return nullcontext()
-
-    def export(self, folder: str | Path) -> None:
-        """Write what was trained to `folder`: an adapter in PEFT's format, or a whole model.
-
-        Under FSDP2 all ranks must call this, and the first one writes.
-        """
-        with self.exporting():
-            save_whole(self.model, str(folder))
-
-    def load_adapter(self, folder: str | Path) -> None:
-        """Load an adapter that `export` or a checkpoint wrote into the live parameters, without adding it anew.
-
-        Raises:
-            MethodError: If the parameters are sharded.
-        """
-        if self.weights.sharded:
-            raise MethodError("an adapter is loaded before the model is sharded: resume under DDP, or load it first")
-        load_primary(self.model, folder, str(self.model.active_adapters[0]))
-
     def extra_memory(self) -> int:
         """Return the bytes this method holds at its peak beyond plain LoRA: copies, directions, auxiliary factors."""
         return 0
 
     def state_dict(self) -> dict[str, Tensor]:
-        """Return what a resumed run needs beyond the exported adapter and the optimizer's state."""
+        """Return what a resumed run needs beyond the exported adapter and the optimizer's state.
+
+        Returns:
+            Tensors of any shape by name; here the passes run so far, `cost` (2,), and the steps taken, a scalar.
+        """
         return {
             "cost": torch.tensor([self.cost.gradients, self.cost.forwards], dtype=torch.float64),
             "steps": torch.tensor(self.steps),
         }
 
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
-        """Take back what `state_dict` returned."""
+        """Take back a state.
+
+        Args:
+            state: Tensors by name, in the shapes in which `state_dict` returned them.
+        """
         self.cost.gradients, self.cost.forwards = state["cost"].tolist()
         self.steps = int(state["steps"])
 
@@ -261,7 +183,7 @@ class Method(ABC):
                 ask for it.
 
         Returns:
-            The loss of the first pass.
+            The loss of the first pass, a scalar.
         """
         window = LoopWindow(
             self.cost,
@@ -284,7 +206,7 @@ class Method(ABC):
 
     @contextmanager
     def gradients_added(self) -> Iterator[None]:
-        """Let a method of micro-batch scope see its own gradients alone, and add them to what stood before."""
+        """Context in which a method of micro-batch scope sees its gradients alone; they are added to earlier ones."""
         if self.scope != "micro-batch":
             yield
             return
@@ -294,12 +216,3 @@ class Method(ABC):
         for parameter, gradient in earlier:
             if gradient is not None:
                 parameter.grad = gradient if parameter.grad is None else parameter.grad.add_(gradient)
-
-    def trained_parameters(self) -> list[Tensor]:
-        """Return every parameter of the model that is being trained, auxiliary ones included."""
-        return [p for p in self.model.parameters() if p.requires_grad]
-
-    def zero_gradients(self) -> None:
-        """Drop the gradients of all trained parameters."""
-        for parameter in self.trained_parameters():
-            parameter.grad = None

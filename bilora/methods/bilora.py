@@ -21,6 +21,7 @@ import torch
 from torch import Tensor
 from torch.autograd.graph import increment_version
 
+from bilora.devices import beside, scale_
 from bilora.flat import in_one_piece
 from bilora.methods.auxiliary import AuxiliaryMethod, AuxiliaryOptions
 from bilora.methods.options import MethodError, boolean, nonnegative, one_of, option, optional
@@ -112,9 +113,9 @@ class BiLora(AuxiliaryMethod):
             vector.mul_(factors)
             increment_version(self.auxiliary_parameters())
         elif factors.dim() == 0:
-            torch._foreach_mul_(held, factors)
+            scale_(held, factors)
         else:
-            torch._foreach_mul_(held, [f for f in factors.unbind() for _ in range(2)])
+            torch._foreach_mul_(held, beside([f for f in factors.unbind() for _ in range(2)], held))
 
     def extra_memory(self) -> int:
         """The auxiliary's factors, gradients and two moments."""

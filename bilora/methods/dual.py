@@ -23,8 +23,8 @@ import torch
 from peft import LoraConfig, PeftConfig, PeftModel, set_peft_model_state_dict
 from torch import nn
 
-from bilora.adapters import LoraFactors
 from bilora.auxiliary import AUXILIARY
+from bilora.factors import LoraFactors
 from bilora.methods.bilora import BiLora, BiLoraOptions
 from bilora.methods.options import MethodError, one_of, option
 from bilora.residual_base import read_factors, start_factors

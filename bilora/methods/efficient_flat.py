@@ -20,15 +20,17 @@ import torch
 from peft import PeftConfig
 from torch import Tensor, nn
 
-from bilora.adapters import LoraFactors, gram_norms_squared, groups_of
+from bilora.devices import beside, together
 from bilora.effective import precise
+from bilora.factor_norms import gram_norms_squared, groups_of
+from bilora.factors import LoraFactors
 from bilora.methods.carried import CarriedVector
 from bilora.methods.options import MethodError, MethodOptions, between, nonnegative, one_of, option
 from bilora.methods.perturbation import OnePassPerturbation
 from bilora.methods.sam import scale_to
 from bilora.methods.schedule import SCHEDULES, remaining
 from bilora.methods.window import Window
-from bilora.shards import local, local_all, shards, summed, whole_all
+from bilora.shards import local_all, local_gradient, shards, summed, whole_all
 from bilora.weights import LoraWeights, VariantWeights
 
 # Singular values below about 1e-3 of the root mean square are damped in a pseudo-inverse from an fp32 Gram matrix:
@@ -138,12 +140,12 @@ def ascent_in_b(
     moves: dict[int, Tensor] = {}
     first = [f.A for f in factors]
     group = shards(first)
-    whole_A, whole_g_A = whole_all(first), whole_all(first, [_gradient(A) for A in first])
-    for indices in groups_of((f.A.shape, f.B.shape, f.scaling) for f in factors):
+    whole_A, whole_g_A = whole_all(first), whole_all(first, [local_gradient(A) for A in first])
+    for indices in groups_of((f.A.shape, f.B.shape, f.scaling, f.A.device) for f in factors):
         scaling = factors[indices[0]].scaling
         A, B = _stacked([whole_A[i] for i in indices]), _stacked([points[i] for i in indices])  # (layers, r, n), (m, r)
         g_A = _stacked([whole_g_A[i] for i in indices])
-        g_B = _stacked([_gradient(factors[i].B) for i in indices])
+        g_B = _stacked([local_gradient(factors[i].B) for i in indices])
         inverse_A = _inverse(A @ A.mT)
         X, Y = g_B @ inverse_A / scaling, _inverse(summed(B.mT @ B, group)) @ g_A / scaling
         norms = gram_norms_squared(torch.cat([A, Y], dim=1), torch.cat([X, B], dim=2)) / 4
@@ -151,18 +153,13 @@ def ascent_in_b(
         squares.update(zip(indices, norms.unbind(), strict=True))
         moves.update(zip(indices, found.unbind(), strict=True))
     ordered = [moves[i] for i in range(len(factors))]
-    joint = summed(torch.stack([squares[i] for i in range(len(factors))]), group)
+    joint = summed(together([squares[i] for i in range(len(factors))]), group)
     norms = joint.sqrt() if per_layer else joint.sum().sqrt().expand(len(factors))
-    return list(torch._foreach_mul(ordered, list(scale_to(rho, norms).unbind())))
+    return list(torch._foreach_mul(ordered, beside(scale_to(rho, norms).unbind(), ordered)))
 
 
 def _stacked(tensors: Sequence[Tensor]) -> Tensor:
     return precise(torch.stack([t.detach() for t in tensors]))
-
-
-def _gradient(parameter: nn.Parameter) -> Tensor:
-    """The gradient as far as it is here, or zero where a layer took no part in the loss."""
-    return torch.zeros_like(local(parameter)) if parameter.grad is None else local(parameter.grad)
 
 
 def _inverse(gram: Tensor) -> Tensor:

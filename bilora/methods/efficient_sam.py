@@ -17,6 +17,7 @@ import torch
 from peft import PeftConfig
 from torch import Tensor, nn
 
+from bilora.devices import scale_, scaled
 from bilora.draws import keyed_generator
 from bilora.methods.carried import CarriedVector
 from bilora.methods.options import between, boolean, nonnegative, one_of, option, positive_integer
@@ -157,17 +158,17 @@ class LoraLookSam(TwoPassSam):
             return
         parameters, gradients = self.reached()
         scale = self.options.alpha * self.weights.norm(gradients)
-        torch._foreach_add_(gradients, list(torch._foreach_mul(self.direction.of(parameters), scale)))
+        torch._foreach_add_(gradients, scaled(self.direction.of(parameters), scale))
 
     def combine(self, parameters: list[nn.Parameter], gradients: list[Tensor]) -> None:
         """Keep g_v / ||g_v||; the step's gradient is g~ itself."""
         if self.options.k == 1:
             return
         sharp = present_gradients(parameters)
-        across = torch._foreach_sub(sharp, torch._foreach_mul(gradients, self.weights.share_along(sharp, gradients)))
+        across = torch._foreach_sub(sharp, scaled(gradients, self.weights.share_along(sharp, gradients)))
         norm = self.weights.norm(across)
         rounding = max(_ROUNDING, torch.finfo(sharp[0].dtype).eps) * self.weights.norm(sharp)
-        torch._foreach_mul_(across, scale_to(1.0, norm.where(norm > rounding, torch.zeros_like(norm))))
+        scale_(across, scale_to(1.0, norm.where(norm > rounding, torch.zeros_like(norm))))
         self.direction.store(parameters, across)
 
     def extra_memory(self) -> int:

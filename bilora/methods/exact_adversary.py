@@ -23,6 +23,7 @@ import torch
 from peft import PeftConfig
 from torch import Tensor, nn
 
+from bilora.devices import together
 from bilora.gradient_sketch import GradientSketch
 from bilora.methods.auxiliary import AuxiliaryMethod, AuxiliaryOptions
 from bilora.methods.options import MethodError, between, option, optional, positive_integer
@@ -99,7 +100,7 @@ class ExactAdversary(AuxiliaryMethod):
     def before_backward(self, window: Window) -> None:
         """Listen to the passes to come."""
         window.require_true_gradients("the sketches of the gradient add up over steps")
-        self.sketch.place(self.pair.auxiliary[0].A.device)
+        self.sketch.place([factors.A.device for factors in self.pair.auxiliary])
         self.sketch.listening = True
 
     def refine_gradients(self, window: Window) -> None:
@@ -121,11 +122,11 @@ class ExactAdversary(AuxiliaryMethod):
     def _set_adversary(self) -> None:
         """Write E* = s B2 A2: B2 = U sqrt(c S), A2 = sqrt(c S) V^T, c = rho / (s ||S||), ||S|| over all layers."""
         groups = self.sketch.leading()
-        scale = scale_to(self.options.rho, torch.cat([group.S.flatten() for group in groups]).norm())
+        scale = scale_to(self.options.rho, together([group.S.norm() for group in groups]).norm())
         for group in groups:
             layers = [self.pair.auxiliary[i] for i in group.indices]
             scalings = torch.stack([self.scalings[i] for i in group.indices])
-            roots = (group.S * (scale / scalings)[:, None]).sqrt()
+            roots = (group.S * (scale / scalings).to(group.S.device)[:, None]).sqrt()
             A, B = (roots[:, :, None] * group.Vt).unbind(), (group.U * roots[:, None, :]).unbind()
             if is_sharded(layers[0].A):
                 for factors, a, b in zip(layers, A, B, strict=True):
@@ -153,7 +154,7 @@ class ExactAdversary(AuxiliaryMethod):
             MethodError: If the state belongs to other layers or another auxiliary rank.
         """
         super().load_state_dict(state)
-        self.sketch.place(self.pair.auxiliary[0].A.device)
+        self.sketch.place([factors.A.device for factors in self.pair.auxiliary])
         for index, tensor in enumerate(self.sketch.tensors()):
             saved = state.get(f"sketch.{index}")
             if saved is None or saved.shape != tensor.shape:

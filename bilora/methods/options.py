@@ -7,13 +7,20 @@ run's identity. A value that cannot be used is refused with what was found and w
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, fields
+from difflib import get_close_matches
 from typing import Any
 
 
 class MethodError(ValueError):
     """A method or one of its options cannot be used as asked; the message says what was expected."""
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """Return ", did you mean 'x'?" for the nearest known name, or nothing where none is near."""
+    matches = get_close_matches(name, list(known), n=1, cutoff=0.4)
+    return f", did you mean {matches[0]!r}?" if matches else ""
 
 
 Reader = Callable[[Any], Any]

@@ -13,6 +13,7 @@ from contextlib import ExitStack, contextmanager
 import torch
 from torch import Tensor, nn
 
+from bilora.devices import scaled
 from bilora.methods.base import Method
 from bilora.methods.window import Window
 from bilora.shards import local, local_all
@@ -47,7 +48,7 @@ def perturbed(
         before = [copies.get(id(p), local(p)) for p in method.weights.parameters]
         with torch.no_grad():
             # The products have no name, so that they are gone before the next pass needs its memory.
-            torch._foreach_add_(local_all(parameters), list(torch._foreach_mul(list(direction), scale)))
+            torch._foreach_add_(local_all(parameters), scaled(direction, scale))
             method.means.add("perturbation_norm", method.weights.displacement_norm(before))
         yield
 

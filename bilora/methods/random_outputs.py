@@ -11,7 +11,6 @@ from __future__ import annotations
 
 from contextlib import ExitStack
 from dataclasses import dataclass
-from difflib import get_close_matches
 from typing import Any
 
 import torch
@@ -19,7 +18,7 @@ from peft import PeftConfig, PeftModel
 from torch import Tensor, nn
 
 from bilora.draws import normals
-from bilora.methods.options import MethodError, MethodOptions, nonnegative, option, optional
+from bilora.methods.options import MethodError, MethodOptions, nearest, nonnegative, option, optional
 from bilora.methods.random_perturbation import PAPER_DEVIATION
 from bilora.methods.seeded import SeededMethod
 from bilora.methods.window import Window
@@ -144,9 +143,8 @@ def logits_module(model: nn.Module, name: str | None = None) -> nn.Module:
     modules: dict[str, nn.Module] = dict(base.named_modules())
     if name is not None:
         if name not in modules:
-            near = get_close_matches(name, modules, n=1, cutoff=0.4)
-            hint = f", did you mean {near[0]!r}?" if near else ""
-            raise MethodError(f"method 'rop': {type(base).__name__} has no module {name!r} for the option head{hint}")
+            kind, near = type(base).__name__, nearest(name, modules)
+            raise MethodError(f"method 'rop': {kind} has no module {name!r} for the option head{near}")
         return modules[name]
     output_embeddings = getattr(base, "get_output_embeddings", lambda: None)()
     if isinstance(output_embeddings, nn.Module):

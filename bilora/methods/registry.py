@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from difflib import get_close_matches
 from typing import Any
 
 from bilora.methods.balance import LoraNbar, LoraObar
@@ -15,7 +14,7 @@ from bilora.methods.exact_adversary import ExactAdversary
 from bilora.methods.full import FullFineTuning
 from bilora.methods.lora import Lora
 from bilora.methods.merged_noise import FlatLora, RwpFull
-from bilora.methods.options import MethodError, option_names
+from bilora.methods.options import MethodError, nearest, option_names
 from bilora.methods.random_outputs import Rop
 from bilora.methods.random_perturbation import RwpLora
 from bilora.methods.sam import LoraSam
@@ -65,23 +64,21 @@ def create_method(name: str, **options: Any) -> Method:
         name: One of `method_names()`.
         **options: Fields of the method's options class.
 
+    Returns:
+        The method, not attached to a model yet.
+
     Raises:
         MethodError: If the name or an option is unknown (with the nearest valid one) or a value is out of range.
     """
     if name not in METHODS:
-        raise MethodError(f"unknown method {name!r}{_nearest(name, METHODS)}; known: {', '.join(METHODS)}")
+        raise MethodError(f"unknown method {name!r}{nearest(name, METHODS)}; known: {', '.join(METHODS)}")
     cls = METHODS[name]
     known = option_names(cls.options_class)
     for key in options:
         if key not in known:
             listing = ", ".join(known) if known else "none"
-            raise MethodError(f"method {name!r} has no option {key!r}{_nearest(key, known)}; its options: {listing}")
+            raise MethodError(f"method {name!r} has no option {key!r}{nearest(key, known)}; its options: {listing}")
     try:
         return cls(cls.options_class(**options))
     except MethodError as error:
         raise MethodError(f"method {name!r}: {error}") from None
-
-
-def _nearest(name: str, known: Any) -> str:
-    matches = get_close_matches(name, list(known), n=1, cutoff=0.4)
-    return f", did you mean {matches[0]!r}?" if matches else ""

@@ -17,6 +17,7 @@ from peft import PeftConfig
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from bilora.devices import scale_
 from bilora.methods.carried import CarriedVector
 from bilora.methods.options import MethodError, between, boolean, nonnegative, option
 from bilora.methods.sam import SamOptions, TwoPassSam, present_gradients, scale_to
@@ -79,7 +80,7 @@ class Gsam(TwoPassSam):
         """Write (1 + alpha c) g~ - alpha g with c = <g, g~> / ||g~||^2, the same without a third vector."""
         sharp = present_gradients(parameters)
         alpha = self.options.alpha
-        torch._foreach_mul_(sharp, 1.0 + alpha * self.weights.share_along(gradients, sharp))
+        scale_(sharp, 1.0 + alpha * self.weights.share_along(gradients, sharp))
         torch._foreach_add_(sharp, gradients, alpha=-alpha)
 
 

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from bilora.devices import scale_
 from bilora.draws import standard_normals
 from bilora.methods.options import MethodOptions, between, nonnegative, option, positive_integer
 from bilora.methods.perturbation import OnePassPerturbation, parameters_restored
@@ -78,7 +79,7 @@ class AdaZoSam(SeededMethod, OnePassPerturbation):
                     torch._foreach_add_(held, probe, alpha=side)
                     losses.append(window.loss())
                 slope = (losses[0] - losses[1]) / (2 * mu * self.options.probes)
-                torch._foreach_mul_(probe, slope)
+                scale_(probe, slope)
                 torch._foreach_add_(total, probe)
         return total
 

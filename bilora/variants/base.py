@@ -7,6 +7,7 @@ configuration it is, whether it needs gradients of the model before it is attach
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -70,9 +71,9 @@ class AdapterVariant(ABC):
             raise VariantError(f"rank is {rank!r}; expected an integer >= 1")
         if alpha is not None and not self.takes_alpha:
             raise VariantError(f"variant {self.name!r} has no scaling, so alpha={alpha!r} means nothing; leave it out")
-        if alpha is not None and not alpha > 0:
+        if alpha is not None and not (_is_number(alpha) and 0 < alpha < math.inf):
             raise VariantError(f"alpha is {alpha!r}; expected a number > 0")
-        if not 0 <= dropout < 1:
+        if not (_is_number(dropout) and 0 <= dropout < 1):
             raise VariantError(f"dropout is {dropout!r}; expected a number in [0, 1)")
         if task_type is not None and task_type not in _TASK_TYPES:
             raise VariantError(f"task_type is {task_type!r}; expected one of {', '.join(_TASK_TYPES)}, or None")
@@ -124,3 +125,7 @@ class AdapterVariant(ABC):
         """Refuse a quantised model if the variant cannot stand on one."""
         if self.refused_on_quantised is not None and getattr(model, "is_quantized", False):
             raise VariantError(f"variant {self.name!r} cannot stand on a quantised base: {self.refused_on_quantised}")
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)

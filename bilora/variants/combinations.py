@@ -7,6 +7,7 @@ from typing import Any
 
 from bilora.methods.registry import METHODS
 from bilora.variants.base import VariantError
+from bilora.variants.names import split_name
 from bilora.variants.registry import VARIANTS
 
 _NO_PRODUCT = (
@@ -46,8 +47,9 @@ def check_combination(
         method_options: The method's options, since some make sense of what is refused without them.
 
     Raises:
-        VariantError: With the reason.
+        VariantError: With the reason; or if a name is unknown, with the nearest known one.
     """
+    split_name(f"{variant}+{method}")
     name = f"{variant}+{method}"
     if quantize is not None:
         if quantize not in QUANTISATIONS:

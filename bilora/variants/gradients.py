@@ -32,7 +32,7 @@ def estimate_gradients(
         VariantError: If a layer to be adapted is not linear, has fewer rows or columns, or got no gradient.
     """
     layers = adapted_linears(model, config, smallest=smallest)
-    wanted = [(p, p.requires_grad) for p in model.parameters()]
+    before = [(p, p.requires_grad, p.grad) for p in model.parameters()]
     sums: dict[int, Tensor] = {}
 
     def collect(weight: Tensor) -> None:
@@ -42,6 +42,7 @@ def estimate_gradients(
             weight.grad = None
 
     model.requires_grad_(False)
+    model.zero_grad()
     hooks = []
     try:
         for layer in layers.values():
@@ -52,8 +53,9 @@ def estimate_gradients(
     finally:
         for hook in hooks:
             hook.remove()
-        for parameter, requires_grad in wanted:
+        for parameter, requires_grad, gradient in before:
             parameter.requires_grad_(requires_grad)
+            parameter.grad = gradient
     missing = [name for name, layer in layers.items() if id(layer.weight) not in sums]
     if missing:
         raise VariantError(

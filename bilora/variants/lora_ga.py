@@ -13,6 +13,7 @@ their own, wrapping the model for data parallelism makes all start where the fir
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,7 +24,7 @@ from peft import LoraConfig, LoraGAConfig, PeftModel
 from torch import Tensor, nn
 
 from bilora.adapters import attach_primary
-from bilora.methods.options import MethodOptions, nonnegative, one_of, option
+from bilora.methods.options import MethodOptions, between, one_of, option
 from bilora.variants.base import AdapterVariant, VariantError
 from bilora.variants.gradients import estimate_gradients
 from bilora.variants.start import attach_at_start
@@ -38,7 +39,11 @@ _SEED_OFFSET = 0x10_4A_6A
 class LoraGaOptions(MethodOptions):
     """Options of LoRA-GA."""
 
-    gamma: float = option(16.0, nonnegative, "divisor of the start: both factors are scaled by m^(1/4) / sqrt(gamma)")
+    gamma: float = option(
+        16.0,
+        between(0, math.inf, low_allowed=False, high_allowed=False),
+        "divisor of the start: both factors are scaled by m^(1/4) / sqrt(gamma)",
+    )
     formula: str = option("official", one_of("official", "peft"), "whose start: the published code's, or PEFT's")
 
 
@@ -56,8 +61,6 @@ class LoraGa(AdapterVariant):
 
     def __init__(self, **settings: Any) -> None:
         super().__init__(**settings)
-        if self.options.gamma == 0:
-            raise VariantError("gamma is 0; expected a number > 0")
         self._gradients: dict[str, Tensor] | None = None
 
     def peft_config(self) -> LoraConfig:

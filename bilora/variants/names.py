@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from bilora.methods.options import nearest
 from bilora.methods.registry import METHODS
 from bilora.variants.base import VariantError
-from bilora.variants.registry import VARIANTS, nearest
+from bilora.variants.registry import VARIANTS
 
 DEFAULT_VARIANT = "lora"
 #: What the literature calls a method on an NF4 base.
@@ -14,7 +15,13 @@ ALIASES = {"qlora": "lora", "qlora-sam": "lora-sam", "bi-qlora": "bilora"}
 
 
 class ResolvedName(NamedTuple):
-    """What a name asks for; `quantize` is "nf4", or None for a base in its own precision."""
+    """What a name asks for.
+
+    Attributes:
+        variant: Name of the variant.
+        method: Name of the method.
+        quantize: "nf4", or None for a base in its own precision.
+    """
 
     variant: str
     method: str
@@ -44,7 +51,11 @@ def split_name(name: str) -> tuple[str, str]:
 
 
 def resolve_name(name: str) -> ResolvedName:
-    """Return variant, method and quantisation of a name; `qlora`, `qlora-sam` and `bi-qlora` stand on NF4.
+    """Return variant, method and quantisation of a name.
+
+    Args:
+        name: "METHOD", "VARIANT+METHOD", or "VARIANT" for that adapter trained as LoRA trains its own; `qlora`,
+            `qlora-sam` and `bi-qlora` stand on NF4.
 
     Raises:
         VariantError: See `split_name`.

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from difflib import get_close_matches
 from typing import Any
 
-from bilora.methods.options import MethodError, option_names
+from bilora.methods.options import MethodError, nearest, option_names
 from bilora.variants.base import AdapterVariant, VariantError
 from bilora.variants.delora import DeLora
 from bilora.variants.hira import HiRa
@@ -32,6 +31,9 @@ def create_variant(name: str, **settings: Any) -> AdapterVariant:
         **settings: rank, alpha, dropout, target_modules and task_type (see `AdapterVariant`), and the variant's own
             options.
 
+    Returns:
+        The variant, on no model yet.
+
     Raises:
         VariantError: If the name or a setting is unknown (with the nearest valid one) or a value is out of range.
     """
@@ -49,9 +51,3 @@ def create_variant(name: str, **settings: Any) -> AdapterVariant:
         return cls(**settings, options=cls.options_class(**own))
     except MethodError as error:
         raise VariantError(f"variant {name!r}: {error}") from None
-
-
-def nearest(name: str, known: Any) -> str:
-    """Return ", did you mean ...?" for the nearest known name, or nothing."""
-    matches = get_close_matches(name, list(known), n=1, cutoff=0.4)
-    return f", did you mean {matches[0]!r}?" if matches else ""

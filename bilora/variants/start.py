@@ -8,7 +8,8 @@ from pathlib import Path
 from peft import LoraConfig, PeftModel
 from torch import Tensor, nn
 
-from bilora.adapters import PRIMARY, attach_primary, lora_factors
+from bilora.adapters import attach_primary
+from bilora.factors import PRIMARY, lora_factors
 from bilora.residual_base import read_start, record_start, take_out
 from bilora.variants.base import VariantError
 

@@ -13,7 +13,7 @@ from typing import Any
 from matplotlib.axes import Axes
 
 from reports.figures.bands import draw_band
-from reports.figures.canvas import Drawing, add_legend, blank, marks
+from reports.figures.canvas import MUTED, Drawing, add_legend, blank, marks
 from reports.quantities import significant, whole
 from reports.runs import Run
 from reports.store import Store
@@ -36,8 +36,8 @@ def draw_curves(store: Store, task: str, name: str) -> Drawing | None:
             endings.append(f"{method_label(method)} ends at {significant(ending[1])} (step {whole(ending[0])})")
     left.set_title("Training batches")
     right.set_title("Evaluation, adapter alone")
-    right.plot([], [], color="#5b636d", label="validation")
-    right.plot([], [], color="#5b636d", linestyle=(0, (3, 2)), label="training examples")
+    right.plot([], [], color=MUTED, label="validation")
+    right.plot([], [], color=MUTED, linestyle=(0, (3, 2)), label="training examples")
     right.legend(loc="best")
     for axes in (left, right):
         axes.set_xlabel("optimizer step")

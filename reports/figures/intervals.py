@@ -10,13 +10,11 @@ from __future__ import annotations
 
 import math
 
-from reports.comparison import score_matrix
-from reports.crossed import Contrast, Measured, contrast_interval
+from reports.crossed import Measured
 from reports.figures.canvas import MUTED, Drawing, blank
 from reports.overview import overview_methods
-from reports.paired import paired_interval
+from reports.paired import paired_interval, paired_over_tasks
 from reports.quantities import MINUS
-from reports.statistics import StatisticsError
 from reports.store import Store
 from reports.style import LIGHT_PAPER, method_label, method_style
 
@@ -33,8 +31,9 @@ def interval_rows(store: Store, method: str) -> dict[str, Measured]:
         if isinstance(outcome, Measured):
             found[task] = outcome
     if len(found) == len(store.tasks) > 1:
-        pooled = _pooled(store, method)
-        if pooled is not None:
+        sides = ({task: store.runs_of(task, name) for task in store.tasks} for name in (method, store.baseline))
+        pooled = paired_over_tasks(*sides)
+        if isinstance(pooled, Measured):
             found[_POOLED] = pooled
     return found
 
@@ -85,20 +84,3 @@ def draw_intervals(store: Store, name: str) -> Drawing | None:
         alt=f"Interval plot of differences to {reference} in per cent of full marks: {'; '.join(facts)}.",
         figure=figure,
     )
-
-
-def _pooled(store: Store, method: str) -> Measured | None:
-    sides = [(store.runs_of(task, method), store.runs_of(task, store.baseline)) for task in store.tasks]
-    shared = set.intersection(*({run.seed for run in runs} for pair in sides for runs in pair))
-    contrasts = []
-    for own, reference in sides:
-        scored = score_matrix(tuple(run for run in (*own, *reference) if run.seed in shared))
-        if isinstance(scored, str):
-            return None
-        scores, statistic = scored
-        terms = ((1.0, scores[: len(shared)]), (-1.0, scores[len(shared) :]))
-        contrasts.append(Contrast(terms=terms, statistic=statistic))
-    try:
-        return contrast_interval(contrasts)
-    except StatisticsError:
-        return None

@@ -26,17 +26,19 @@ def draw_pictures(store: Store, task: str, name: str) -> Drawing | None:
     chosen = _chosen(store, task)
     if not chosen:
         return None
-    first = next(iter(chosen.values()))
-    count = min(SHOWN, *(len(run.pictures) for run in chosen.values() if run.pictures is not None))
+    # Pictures of their own, which have titles, are not the ones that were judged.
+    titled = [run for run in chosen.values() if run.titles]
+    first = next(iter(titled or chosen.values()))
+    count = min(SHOWN, *(_count(run) for run in chosen.values()))
     figure, grid = blank(len(chosen), count, height=0.32 + 1.18 * WIDTH / (count + 1.5) * len(chosen))
     for (method, run), row in zip(chosen.items(), grid, strict=True):
         for index, axes in enumerate(row):
-            _draw(axes, run, index)
+            _draw(axes, run, index, judged=not titled)
         row[0].set_ylabel(method_label(method), rotation=0, ha="right", va="center")
     titles = first.titles or tuple(example.reference.split(",")[0] for example in first.examples)
     for title, axes in zip(titles, grid[0], strict=False):
         axes.set_title(fill(title, _TITLE), fontsize=7, loc="center")
-    if first.titles:
+    if titled:
         return Drawing(
             name=name,
             title="Pictures",
@@ -62,7 +64,7 @@ def draw_pictures(store: Store, task: str, name: str) -> Drawing | None:
 def _chosen(store: Store, task: str) -> dict[str, Run]:
     """Return a run with pictures of every method that has any, all of one seed."""
     having = {
-        method: {run.seed: run for run in store.runs_of(task, method) if run.pictures is not None and _named(run)}
+        method: {run.seed: run for run in store.runs_of(task, method) if _count(run)}
         for method in store.methods_of(task)
     }
     having = {method: runs for method, runs in having.items() if runs}
@@ -70,11 +72,12 @@ def _chosen(store: Store, task: str) -> dict[str, Run]:
     return {method: runs[min(shared)] for method, runs in having.items()} if shared else {}
 
 
-def _named(run: Run) -> bool:
-    return bool(run.examples or run.titles)
+def _count(run: Run) -> int:
+    """Return how many pictures of a run are known to be of something."""
+    return min(len(run.titles or run.examples), 0 if run.pictures is None else len(run.pictures))
 
 
-def _draw(axes: Axes, run: Run, index: int) -> None:
+def _draw(axes: Axes, run: Run, index: int, *, judged: bool) -> None:
     assert run.pictures is not None
     picture = run.pictures[index].transpose(1, 2, 0)
     # Large pictures are made smaller, small ones keep their pixels.
@@ -83,7 +86,7 @@ def _draw(axes: Axes, run: Run, index: int) -> None:
     axes.grid(visible=False)
     for spine in axes.spines.values():
         spine.set_visible(False)
-    if run.titles:
+    if not judged:
         return
     right = run.examples[index].score == 1.0
     axes.set_xlabel("\N{BLACK CIRCLE}" if right else "\N{WHITE CIRCLE}", color=INK if right else MUTED, labelpad=0)

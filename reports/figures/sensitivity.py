@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
 from reports.fields import number
-from reports.figures.canvas import Drawing, blank
+from reports.figures.canvas import MUTED, Drawing, blank
 from reports.quantities import setting
 from reports.sensitivity import OPTIONS, Point, sensitivity
 from reports.store import Store
@@ -52,7 +52,7 @@ def draw_sensitivity(store: Store, name: str) -> Drawing | None:
         axes.set_xlabel(OPTIONS[option])
         axes.set_ylabel("score (% of full marks)")
     handles = [Line2D([], [], label=task, **look) for task, look in tasks.items()]
-    handles.append(Line2D([], [], color="#5b636d", linestyle=_DASHES, label=method_label(store.baseline)))
+    handles.append(Line2D([], [], color=MUTED, linestyle=_DASHES, label=method_label(store.baseline)))
     figure.legend(handles=handles, loc="outside upper left", ncols=min(4, len(handles)))
     return Drawing(
         name=name,

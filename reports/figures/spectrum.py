@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from matplotlib.axes import Axes
 
-from reports.figures.canvas import Drawing, add_legend, blank, marks
+from reports.figures.canvas import MUTED, Drawing, add_legend, blank, marks
 from reports.measurements import Eigenvalue
 from reports.quantities import significant
 from reports.sharpness import SharpnessRow, measured_spaces
@@ -42,7 +42,7 @@ def draw_spectrum(store: Store, task: str, rows: Sequence[SharpnessRow], name: s
         grid[0][column].set_title(space_label(space))
         grid[0][column].set_ylabel("largest eigenvalues")
         grid[1][column].set_ylabel("smallest eigenvalues")
-        grid[1][column].axhline(0, linewidth=0.8, color="#5b636d", zorder=0)
+        grid[1][column].axhline(0, linewidth=0.8, color=MUTED, zorder=0)
         for axes in (grid[0][column], grid[1][column]):
             axes.set_xlabel("rank")
             ranks = max(1, round(axes.get_xlim()[1]))

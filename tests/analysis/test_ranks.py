@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from analysis import (
+    EmpiricalFisherOperator,
     FullSpace,
     GaussNewtonOperator,
     HessianOperator,
@@ -23,7 +24,7 @@ from analysis import (
 )
 from analysis.scores import accuracy
 from analysis.sharding import whole
-from benchmarks.world_size import on_ranks
+from benchmarks.on_ranks import on_ranks
 from tests.tiny import as_batch, attached, examples, moved_off_zero
 
 # Three batches over two ranks: one has two, the other has one and, where all ranks must run together, a pass that does
@@ -90,6 +91,10 @@ def _refusals() -> list[str]:
     for options in ({"route": "forward"}, {"compile_layers": True}):
         with pytest.raises(SettingsError) as refused:
             HessianOperator(Objective(model, BATCHES), space, **options)
+        said.append(str(refused.value))
+    for operator in (GaussNewtonOperator, EmpiricalFisherOperator):
+        with pytest.raises(SettingsError) as refused:
+            operator(Objective(model, BATCHES), space)
         said.append(str(refused.value))
     return said
 

@@ -116,7 +116,7 @@ def test_the_full_space_of_a_plain_module_is_its_linear_weights_or_named_paramet
     assert parameter_space(model, "full").names == ("0.weight", "2.weight")
     chosen = FullSpace(model, parameters=["0.bias", "2.weight"])
     assert chosen.dimension == 4 + 8
-    with pytest.raises(SpaceError, match=r"no parameter '0.wieght'; the nearest is '0.weight'"):
+    with pytest.raises(SpaceError, match=r"no parameter '0.wieght'; did you mean '0.weight'"):
         FullSpace(model, parameters=["0.wieght"])
     tied = nn.ModuleDict({"a": model[0], "b": model[0]})
     with pytest.raises(SpaceError, match="one parameter twice"):

@@ -9,7 +9,7 @@ import torch
 from analysis.dynamics import Dynamics
 from benchmarks.dynamics import DynamicsCallback
 from bilora import build_optimizer
-from bilora.adapters import lora_factors
+from bilora.factors import lora_factors
 from tests.tiny import as_batch, attached, examples, one_pass
 
 

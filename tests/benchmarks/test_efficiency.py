@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import json
-import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -9,31 +8,12 @@ from typing import Any
 import pytest
 import torch
 
-from benchmarks import efficiency, step_cost
+from benchmarks import step_cost, timed_model
 from benchmarks.efficiency import main
 from benchmarks.model_shapes import SHAPES, language_batch
-from benchmarks.step_timing import blocks, time_steps
 from bilora import method_names
 from tests.models import save_tiny_model
 from tests.tiny import tiny_llama
-
-
-def test_rounds_are_interleaved_and_timed() -> None:
-    order: list[str] = []
-
-    def step(name: str, seconds: float) -> None:
-        order.append(name)
-        time.sleep(seconds)
-
-    steps = {"a": lambda: step("a", 0.001), "b": lambda: step("b", 0.02)}
-    seconds = time_steps(steps, rounds=3, warm_up=1, device=torch.device("cpu"))
-    assert order == ["a", "b"] * 4
-    assert [len(values) for values in seconds.values()] == [3, 3]
-    assert min(seconds["b"]) >= 0.02 > min(seconds["a"]) >= 0.001
-
-
-def test_blocks_hold_what_comes_every_fifth_step() -> None:
-    assert blocks([6.0, 1.0, 1.0, 1.0, 1.0] * 2) == [2.0, 2.0]
 
 
 def test_every_method_can_be_timed(tmp_path: Path) -> None:
@@ -117,7 +97,7 @@ def test_a_shape_is_timed_layer_by_layer_and_beside_the_paper(
 def test_what_cannot_fit_is_refused_before_it_is_made(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(efficiency, "available_bytes", lambda _: 10**9)
+    monkeypatch.setattr(timed_model, "available_bytes", lambda _: 10**9)
     assert main(["--model", "llama-2-7b", "--shapes", "1x16", "--device", "cpu"]) == 2
     error = capsys.readouterr().err
     assert "--model llama-2-7b --shapes 1x16: needs at least 27." in error
@@ -154,14 +134,3 @@ def tiny_build(dtype: torch.dtype, layers: int | None) -> Any:
         model.model.layers = model.model.layers[:layers]
         model.config.num_hidden_layers = layers
     return model.to(dtype)
-
-
-def test_random_weights_are_others(tmp_path: Path) -> None:
-    folder, drawn = str(save_tiny_model(tmp_path / "m", seed=1)), []
-    for weights in ("trained", "random", "random"):
-        subject = efficiency.subject(
-            folder, rank=2, weights=weights, layers=None, shapes=[(1, 4)], device=torch.device("cpu")
-        )
-        drawn.append(next(subject.base.parameters()).detach())
-    assert torch.equal(drawn[1], drawn[2])
-    assert not torch.equal(drawn[0], drawn[1])

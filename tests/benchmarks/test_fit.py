@@ -61,6 +61,14 @@ def test_what_does_not_fit_is_said_before_anything_is_loaded(
     assert "\n" not in str(error.value)
 
 
+def test_a_model_that_cannot_be_built_is_refused_before_anything_is_loaded(places: dict[str, Any]) -> None:
+    path = Path(places["llama"]) / "config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"hidden_size": -16}))
+    with pytest.raises(UsageError, match=r"--model: .*llama cannot be built from its configuration: ") as error:
+        plan_runs(replace(SETTINGS, model=places["llama"], tasks=(places["own"],), target_modules=("q_proj",)))
+    assert "\n" not in str(error.value)
+
+
 def test_a_tokenizer_of_another_model_is_refused(places: dict[str, Any]) -> None:
     config = Path(places["llama"]) / "config.json"
     content = json.loads(config.read_text())

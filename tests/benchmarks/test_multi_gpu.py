@@ -39,10 +39,10 @@ def launched(ranks: int, out: Path, *flags: str) -> dict[str, list[dict[str, flo
 
 @pytest.mark.slow
 def test_two_ranks_agree_with_the_reference_of_one(tmp_path: Path) -> None:
-    one = launched(1, tmp_path / "one.json", "--modes", "ddp")
+    one = launched(1, tmp_path / "one.json", "--modes", "ddp,graphed")
     assert [record["way"] for record in one["curvature"]] == ["one"]
-    two = launched(2, tmp_path / "two.json", "--modes", "ddp,fsdp2", "--against", str(tmp_path / "one.json"))
-    assert [record["mode"] for record in two["training"]] == ["ddp", "fsdp2"]
+    two = launched(2, tmp_path / "two.json", "--modes", "ddp,graphed,fsdp2", "--against", str(tmp_path / "one.json"))
+    assert [record["mode"] for record in two["training"]] == ["ddp", "graphed", "fsdp2"]
     for record in two["training"]:
         assert record["largest_loss_difference"] < 1e-6
         assert record["efficiency"] > 0

@@ -19,7 +19,6 @@ RUN = replace(SPEC, model="pocket-llama", batch_size=4, micro_batch_size=2)
     ("changes", "message"),
     [
         ({"micro_batch_size": 4}, "--micro-batch-size: a step of pocket-math has 1 micro-batches of 4, which 2 ranks"),
-        ({"cuda_graphs": True}, "--cuda-graphs: graphs are recorded on one GPU alone"),
         ({"device_map": "auto"}, "--device-map: a model spread over all GPUs leaves none for other ranks"),
         ({"task": "pocket-icons", "model": "pictures"}, "--tasks: pocket-icons draws its noise batch by batch"),
         ({"task": "dreambooth-own", "model": "pictures"}, "--tasks: dreambooth-own draws its noise batch by batch"),

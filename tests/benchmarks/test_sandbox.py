@@ -79,6 +79,9 @@ HOSTILE: dict[str, str] = {
     "living on": "import ctypes, time\nctypes.CDLL(None).prctl(1, 0, 0, 0, 0)\ntime.sleep(1000)",
     "ending at once": "import os\nos._exit(0)",
     "a forged answer": "import os, json\nos.write(3, json.dumps({{'values': ['42']}}).encode())\nos._exit(0)",
+    "an answer of no meaning": 'import os\nos.write(3, b\'{{"values": ["list()"]}}\')\nos._exit(0)',
+    "an answer of many lists": 'import os\nos.write(3, b\'{{"values": ["list([], [])"]}}\')\nos._exit(0)',
+    "too many answers": 'import os\nos.write(3, b\'{{"values": ["1", "2"]}}\')\nos._exit(0)',
     "new names for the harness": 'import json, os\njson.dumps = lambda *_: \'{{"values": ["1"]}}\'\nraise ValueError',
 }
 

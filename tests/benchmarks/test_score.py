@@ -210,7 +210,7 @@ def test_a_kill_loses_no_finished_score(place: Path, tmp_path: Path) -> None:
         return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
     process = start()
-    while process.poll() is None and not list((tmp_path / "scores").glob("*/score.json")):
+    while process.poll() is None and not list((tmp_path / "scores").glob("pocket-*/score.json")):
         time.sleep(0.01)
     process.send_signal(signal.SIGKILL)
     process.wait()

@@ -73,9 +73,17 @@ def test_variants_alone_and_broken_weights_are_refused(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("file", "values", "message"),
     [
+        ("model_index.json", {"_class_name": None}, "model_index.json names no class of pipeline; expected Stable"),
         ("model_index.json", {"_class_name": "FluxPipeline"}, "holds a FluxPipeline; expected a StableDiffusionXL"),
         ("unet/config.json", {"cross_attention_dim": 40}, "reads prompts of width 40 .* give 12 and 16, together 28"),
         ("unet/config.json", {"projection_class_embeddings_input_dim": 9}, "reads 9 values beside .* gives 34"),
+        ("unet/config.json", {"addition_time_embed_dim": "x"}, "addition_time_embed_dim 'x'; expected a whole number"),
+        (
+            "text_encoder/config.json",
+            {"hidden_size": "x"},
+            "text_encoder of .* cannot be read: .*'hidden_size'",
+        ),
+        ("vae/config.json", {"block_out_channels": 5}, "block_out_channels 5; expected a list"),
         ("unet/config.json", {"in_channels": 9}, "takes 9 channels and its vae gives 4; inpainting"),
         (
             "scheduler/scheduler_config.json",
@@ -91,6 +99,13 @@ def test_parts_that_do_not_fit_are_refused_with_their_numbers(
     with pytest.raises(UsageError, match=message) as error:
         locate_model(str(folder))
     assert "\n" not in str(error.value)
+
+
+def test_a_model_that_does_not_say_its_resolution_needs_the_flag(folder: Path) -> None:
+    edit(folder / "unet" / "config.json", sample_size=None)
+    assert locate_model(str(folder)) == folder
+    with pytest.raises(UsageError, match="has sample_size None; expected a whole number; give --resolution"):
+        own_resolution(folder)
 
 
 def test_a_folder_without_an_index_or_with_a_broken_one_is_refused(folder: Path) -> None:

@@ -14,8 +14,9 @@ from torch import nn
 from transformers import LlamaConfig, LlamaForSequenceClassification
 
 from bilora import attach
-from bilora.adapters import AdapterPair, LoraFactors, lora_factors
+from bilora.adapters import AdapterPair
 from bilora.auxiliary import AUXILIARY, add_hooked_auxiliary
+from bilora.factors import LoraFactors, lora_factors
 from bilora.variants import variant_names
 from tests.driving import train
 from tests.tiny import as_batch, examples, lora_config, tiny_llama

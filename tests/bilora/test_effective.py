@@ -10,8 +10,8 @@ from peft import LoraConfig, get_peft_model
 from torch import nn
 from transformers.pytorch_utils import Conv1D
 
-from bilora.adapters import lora_factors
 from bilora.effective import adapted_layers, base_weight, effective_change
+from bilora.factors import lora_factors
 from bilora.residual_base import start_factors
 from bilora.variants import variant_names
 from tests.tiny import tiny_llama

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from bilora.adapters import LoraFactors
+from bilora.factors import LoraFactors
 from bilora.merged_rows import merged_row_norms_squared, row_norms_squared
 
 

@@ -13,8 +13,8 @@ from torch import Tensor
 from transformers import BitsAndBytesConfig, TrainingArguments
 
 from bilora import MethodError, SharpnessTrainer, attach
-from bilora.adapters import lora_factors
 from bilora.effective import base_weight, effective_change
+from bilora.factors import lora_factors
 from bilora.quantised import load_nf4
 from bilora.variants import VariantError, create_variant, resolve_name
 from tests.driving import train

@@ -13,7 +13,8 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from bilora import attach
-from bilora.adapters import attach_primary, lora_factors
+from bilora.adapters import attach_primary
+from bilora.factors import lora_factors
 from bilora.residual_base import changes_base, load_primary, primary_saved, read_start, record_start, start_factors
 from tests.driving import train
 from tests.tiny import lora_config, tiny_llama

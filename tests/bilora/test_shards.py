@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.tensor import Replicate, Shard, distribute_tensor
 
-from benchmarks.world_size import on_ranks
+from benchmarks.on_ranks import on_ranks
 from bilora.ranks import average, joined_over_ranks, mean_over_ranks
 from bilora.shards import ShardingError, local, owned, put, shard_of, shards, summed, whole, whole_all
 

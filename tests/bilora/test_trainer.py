@@ -1,54 +1,17 @@
 from __future__ import annotations
 
-import json
-import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from safetensors.torch import load_file
 from transformers import Trainer, TrainingArguments
 
 from bilora import SharpnessTrainer, build_optimizer
 from tests.tiny import as_batch, attached, examples, lora_config, one_pass, primary_state, tiny_llama
+from tests.trainers import state, trainer
 
 METHODS = ["lora", "lora-sam", "bilora"]
-
-
-def collate(rows: list[dict[str, list[int]]]) -> dict[str, torch.Tensor]:
-    return as_batch(rows)
-
-
-def trainer(folder: Path, method: str, *, dropout: float = 0.0, **changes: Any) -> SharpnessTrainer:
-    settings: dict[str, Any] = {
-        "output_dir": str(folder),
-        "per_device_train_batch_size": 8,
-        "max_steps": 6,
-        "learning_rate": 1e-2,
-        "logging_steps": 2,
-        "save_strategy": "no",
-        "report_to": [],
-        "use_cpu": True,
-        "disable_tqdm": True,
-        "seed": 4,
-        "data_seed": 4,
-    }
-    model = tiny_llama()
-    torch.manual_seed(3)
-    return SharpnessTrainer(
-        model,
-        TrainingArguments(**{**settings, **changes}),
-        method=method,
-        peft_config=lora_config(lora_dropout=dropout),
-        train_dataset=examples(24),
-        eval_dataset=examples(8, seed=9),
-        data_collator=collate,
-    )
-
-
-def state(run: SharpnessTrainer) -> dict[str, torch.Tensor]:
-    return {n: p.detach().clone() for n, p in run.model.named_parameters() if "lora_" in n}
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -61,20 +24,6 @@ def test_gradient_accumulation_does_not_change_the_update(method: str, tmp_path:
     for name, value in state(whole).items():
         torch.testing.assert_close(state(parts)[name], value, rtol=1e-3, atol=2e-5)
     assert whole.method.cost.gradients == parts.method.cost.gradients
-
-
-@pytest.mark.parametrize("method", METHODS)
-def test_resumed_run_equals_an_uninterrupted_one(method: str, tmp_path: Path) -> None:
-    settings = {"save_strategy": "steps", "save_steps": 2, "lr_scheduler_type": "cosine", "dropout": 0.1}
-    whole = trainer(tmp_path / "whole", method, **settings)
-    whole.train()
-    shutil.copytree(tmp_path / "whole" / "checkpoint-4", tmp_path / "again" / "checkpoint-4")
-    resumed = trainer(tmp_path / "again", method, **settings)
-    resumed.train(resume_from_checkpoint=str(tmp_path / "again" / "checkpoint-4"))
-    expected = state(whole)
-    found = state(resumed)
-    assert all(torch.equal(found[name], expected[name]) for name in expected)
-    assert resumed.method.cost.gradients == whole.method.cost.gradients
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -119,7 +68,7 @@ def test_lora_equals_the_stock_trainer_on_peft(tmp_path: Path) -> None:
         model=get_peft_model(model, lora_config()),
         args=ours.args.__class__(**{**_settings(ours), "max_grad_norm": 1.0}),
         train_dataset=examples(24),
-        data_collator=collate,
+        data_collator=as_batch,
     )
     stock.train()
     expected = primary_state(stock.model)
@@ -178,35 +127,12 @@ def test_evaluation_runs_without_the_auxiliary(tmp_path: Path) -> None:
     assert abs(perturbed - clean) > 1e-5
 
 
-def test_checkpoints_hold_a_plain_adapter_and_the_methods_state_apart(tmp_path: Path) -> None:
-    run = trainer(tmp_path, "bilora", save_strategy="steps", save_steps=6)
-    run.train()
-    checkpoint = tmp_path / "checkpoint-6"
-    weights = load_file(checkpoint / "adapter_model.safetensors")
-    assert not any("auxiliary" in name for name in weights)
-    assert not (checkpoint / "auxiliary").exists()
-    assert any(name.endswith(".B") for name in load_file(checkpoint / "method_state.safetensors"))
-    assert json.loads((checkpoint / "adapter_config.json").read_text())["r"] == 4
-
-
 def test_logs_carry_norms_costs_and_clip_fraction(tmp_path: Path) -> None:
     run = trainer(tmp_path, "bilora")
     run.train()
     entry = next(e for e in reversed(run.state.log_history) if "loss" in e)
     assert {"perturbation_norm", "clip_active", "grad_norm", "auxiliary_grad_norm"} <= entry.keys()
     assert entry["gradient_evaluations"] == 6.0
-
-
-def test_checkpoints_of_others_are_refused(tmp_path: Path) -> None:
-    run = trainer(tmp_path / "a", "bilora", save_strategy="steps", save_steps=3)
-    run.train()
-    (tmp_path / "a" / "checkpoint-3" / "method_state.safetensors").unlink()
-    with pytest.raises(FileNotFoundError, match="holds no state of method 'bilora'"):
-        trainer(tmp_path / "b", "bilora").train(resume_from_checkpoint=str(tmp_path / "a" / "checkpoint-3"))
-    lora = trainer(tmp_path / "c", "lora", save_strategy="steps", save_steps=3)
-    lora.train()
-    with pytest.raises(ValueError, match="auxiliary factor"):
-        trainer(tmp_path / "d", "bilora").train(resume_from_checkpoint=str(tmp_path / "c" / "checkpoint-3"))
 
 
 def test_a_ready_optimizer_is_refused(tmp_path: Path) -> None:

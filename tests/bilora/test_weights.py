@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 
 from bilora import attach
-from bilora.adapters import lora_factors
 from bilora.effective import effective_change
+from bilora.factors import lora_factors
 from bilora.variants import variant_names
 from bilora.weights import FullWeights, LoraWeights, VariantWeights, trained_weights
 from tests.driving import train

@@ -14,9 +14,9 @@ from transformers import TrainingArguments
 
 from analysis.measure.__main__ import main as measure
 from benchmarks import compare, score
+from benchmarks.reliability.adapter_target import write_small_adapter
 from benchmarks.reliability.damage import pickled
 from benchmarks.reliability.guard import watched
-from benchmarks.reliability.targets import write_small_adapter
 from bilora import SharpnessTrainer
 from tests.models import save_tiny_model
 from tests.tiny import as_batch, examples, tiny_llama

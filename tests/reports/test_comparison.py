@@ -112,6 +112,17 @@ def test_other_test_examples_are_not_compared(make_store: MakeStore) -> None:
     assert "did not answer the same test examples" in row.reasons["difference"]
 
 
+def test_two_runs_that_say_they_are_of_one_seed_are_paired_once(make_store: MakeStore) -> None:
+    folder = make_store(seeds=(0, 1))
+    path = folder / "runs" / f"bilora-{TASK}-s1" / "run.json"
+    record = json.loads(path.read_text())
+    record["row"]["seed"] = 0
+    path.write_text(json.dumps(record))
+    row = build_comparison(load_store(folder), TASK)[2]
+    assert row.difference is not None
+    assert row.difference.interval.seeds == 1
+
+
 def test_seeds_that_do_not_overlap_are_not_compared(make_store: MakeStore) -> None:
     folder = make_store(seeds=(0, 1), failed=("lora",))
     (folder / "runs" / f"bilora-{TASK}-s0").rename(folder / "moved")

@@ -11,9 +11,9 @@ import pytest
 
 from benchmarks.reliability.stores import write_small_store
 from reports.fields import LARGEST_FILE, RunStoreError, number, read_json
-from reports.published import PUBLISHED, published_numbers, read_numbers
 from reports.render import render
-from reports.runs import Failure, load_run
+from reports.run_folder import load_run
+from reports.runs import Failure
 from reports.store import load_store
 from reports.tidy import _storable
 from reports.versions import differences
@@ -139,28 +139,35 @@ def test_a_failure_without_a_message_still_is_a_reason() -> None:
     assert str(Failure(stage="train", message="")) == "failed in train: no reason was recorded"
 
 
-@pytest.mark.parametrize(
-    ("change_line", "message"),
-    [
-        (lambda line: line.replace(b"59.74", b"x"), "row 2 has value 'x'; expected a number"),
-        (lambda line: line.replace(b"59.74", b"inf"), "row 2 has value 'inf'"),
-        (lambda line: line.replace(b"59.74", b""), "row 2 has no value"),
-        (lambda line: line[:20] + b"\n", "row 2 has no "),
-        (lambda line: b"\xff" + line, "cannot be read"),
-    ],
-)
-def test_published_numbers_are_read_or_refused_by_row(
-    change_line: Callable[[bytes], bytes], message: str, tmp_path: Path
-) -> None:
-    assert len(published_numbers()) > 400
-    head, first, *rest = PUBLISHED.read_bytes().splitlines(keepends=True)
-    path = tmp_path / "published.csv"
-    path.write_bytes(head + change_line(first) + b"".join(rest[:1]))
-    with pytest.raises(RunStoreError, match=message):
-        read_numbers(path)
-
-
 def test_numbers_beyond_64_bits_are_left_out() -> None:
     assert _storable(2**63) is None
     assert _storable(-(2**63)) == -(2**63)
     assert _storable("text") == "text"
+
+
+@pytest.mark.parametrize("pair", [(1e308, -1e308), (5e-324, 1e308), (1e308, 5e-324)])
+def test_extreme_numbers_cost_no_more_than_themselves(
+    make_store: Callable[..., Path], monkeypatch: pytest.MonkeyPatch, pair: tuple[float, float]
+) -> None:
+    """Two seeds with opposite extremes in one place: their mean, square or ratio is not finite."""
+    monkeypatch.setattr("reports.sections.draw_task", lambda *_: ())
+    monkeypatch.setattr("reports.sections.draw_summary", lambda *_: ())
+    folder = make_store(seeds=(0, 1))
+    for place, value in enumerate(pair):
+        for run in (folder / "runs").glob(f"*-s{place}"):
+            for name in ("run", "examples", "measurement", "history"):
+                tree = json.loads((run / f"{name}.json").read_text())
+                if name == "run":
+                    tree["row"] |= {"score": value, "step_seconds": value, "step_gradients": value}
+                elif name == "examples":
+                    tree[0]["score"] = value
+                elif name == "history":
+                    tree[0]["loss"] = value
+                else:
+                    for space in tree["spaces"].values():
+                        space["top"][0]["value"] = value
+                        space["worst_case"]["increase"] = value
+                (run / f"{name}.json").write_text(json.dumps(tree))
+    page = render(folder).page.read_text()
+    assert "nan" not in page
+    assert "inf " not in page

@@ -78,6 +78,27 @@ def test_stores_without_pictures_have_no_grid_and_broken_ones_are_named(drawn: P
     assert any("expected uint8" in str(problem) for problem in load_store(drawn).problems)
 
 
+def test_pictures_without_an_example_are_left_out(drawn: Path) -> None:
+    path = next((drawn / "runs").glob("bilora*/examples.json"))
+    path.write_text(json.dumps(json.loads(path.read_text())[:3]))
+    drawing = draw_pictures(load_store(drawn), TASK, "pictures")
+    assert drawing is not None
+    assert len(drawing.figure.axes) == 3 * 3
+    assert "Judged right of 3:" in drawing.alt
+
+
+def test_where_one_run_lost_its_titles_none_is_judged(drawn: Path) -> None:
+    for run in (drawn / "runs").glob("bilora*"):
+        (run / "drawn.json").write_text(json.dumps([{"title": f"cloud {n}", "prompt": "a cloud"} for n in range(4)]))
+        (run / "examples.json").write_text("[]")
+    drawing = draw_pictures(load_store(drawn), TASK, "pictures")
+    assert drawing is not None
+    assert len(drawing.figure.axes) == 3 * 4
+    assert [axes.get_title() for axes in drawing.figure.axes[:4]] == [f"cloud {n}" for n in range(4)]
+    assert {axes.get_xlabel() for axes in drawing.figure.axes} == {""}
+    assert "udged right" not in drawing.caption + drawing.alt
+
+
 def test_the_page_shows_the_grid(drawn: Path, tmp_path: Path) -> None:
     render(drawn, tmp_path / "report")
     assert 'id="pictures-pocket-icons"' in (tmp_path / "report" / "index.html").read_text()

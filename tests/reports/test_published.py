@@ -12,7 +12,8 @@ from typing import Any
 
 import pytest
 
-from reports.published import PUBLISHED, Pair, build_published, published_numbers
+from reports.published import Pair, build_published
+from reports.published_file import PUBLISHED
 from reports.render import render
 from reports.store import Store, load_store
 
@@ -44,12 +45,6 @@ def published(table: str, task: str, method: str, column: str = "value") -> floa
 def scores(folder: Path, method: str) -> list[float]:
     paths = sorted(folder.glob(f"runs/{method}-glue-cola-s*/run.json"))
     return [json.loads(path.read_text())["row"]["score"] for path in paths]
-
-
-def test_every_number_of_the_file_is_read() -> None:
-    with PUBLISHED.open() as stream:
-        assert len(published_numbers()) == len(list(csv.DictReader(stream)))
-    assert {number.unit for number in published_numbers()} == {"%", "of 10", "GB", "s"}
 
 
 def test_the_score_stands_beside_the_published_one_on_its_scale(make_store: MakeStore) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.spec import _LATER_FIELDS, RunSpec
-from reports.runs import load_run
+from reports.run_folder import load_run
 from reports.settings import BESIDE, LATER, by_setting, main_runs, setting_of, varied
 from reports.store import Store, load_store
 

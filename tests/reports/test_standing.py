@@ -10,8 +10,10 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from reports.crossed import Measured
 from reports.multiple import holm
-from reports.standing import mean_by_seed, paired_probability, standings
+from reports.paired import paired_interval
+from reports.standing import mean_by_seed, standings
 from reports.store import Store, load_store
 
 TASK = "pocket-math"
@@ -58,8 +60,9 @@ def test_the_probability_is_students_where_examples_add_nothing(make_store: Make
             # Every example of a seed has the same score, so that seeds are the only source of variance.
             path.write_text(json.dumps([example | {"score": value} for example in examples]))
     runs = load_store(folder)
-    found = paired_probability({TASK: runs.runs_of(TASK, "bilora")}, {TASK: runs.runs_of(TASK, "lora")})
-    assert found == pytest.approx(stats.ttest_rel(shares["bilora"], shares["lora"]).pvalue, rel=1e-6)
+    found = paired_interval(runs.runs_of(TASK, "bilora"), runs.runs_of(TASK, "lora"))
+    assert isinstance(found, Measured)
+    assert found.probability == pytest.approx(stats.ttest_rel(shares["bilora"], shares["lora"]).pvalue, rel=1e-6)
 
 
 def test_a_single_seed_is_neither_ranked_nor_tested_beside_several(make_store: MakeStore) -> None:

@@ -57,7 +57,11 @@ def test_failed_and_unfinished_runs_become_holes_with_reasons(make_store: MakeSt
         ("[]", "run.json holds a list, expected an object"),
         ('{"schema": 2}', "schema 2, this version reads schema 1"),
         ('{"schema": 1, "key": "other"}', "carries key 'other'"),
-        ('{"schema": 1, "key": "bilora-pocket-math-s0"}', "no method, task or seed"),
+        ('{"schema": 1, "key": "bilora-pocket-math-s0"}', "no method, task or whole seed"),
+        (
+            '{"schema": 1, "key": "bilora-pocket-math-s0", "row": {"method": "a", "task": "b", "seed": 0.5}}',
+            "no method, task or whole seed",
+        ),
     ],
 )
 def test_an_unusable_run_is_a_problem_and_a_hole(make_store: MakeStore, text: str, message: str) -> None:
@@ -70,54 +74,12 @@ def test_an_unusable_run_is_a_problem_and_a_hole(make_store: MakeStore, text: st
     assert message in store.problems[0].what
 
 
-@pytest.mark.parametrize(
-    ("name", "text", "message"),
-    [
-        ("history.json", "{}", "does not hold a list"),
-        ("examples.json", '[{"index": 0}]', "without a finite index and score"),
-        ("measurement.json", '{"spaces": {"full": 3}}', "space 'full' is not an object"),
-        ("measurement.json", '{"spaces": {"full": {"slices": {"alphas": [0, 1], "losses": [[1]]}}}}', "needs 2 values"),
-        ("measurement.json", '{"spaces": {"full": {"top": [3]}}}', "expected an eigenvalue record, found 3"),
-    ],
-)
-def test_a_broken_side_file_costs_only_what_it_holds(make_store: MakeStore, name: str, text: str, message: str) -> None:
-    folder = make_store()
-    (folder / "runs" / "lora-pocket-math-s0" / name).write_text(text)
-    store = load_store(folder)
-    assert len(store.runs) == 3
-    assert store.problems[0].where == f"runs/lora-pocket-math-s0/{name}"
-    assert message in store.problems[0].what
-
-
-def test_a_missing_history_is_named(make_store: MakeStore) -> None:
-    folder = make_store()
-    (folder / "runs" / "lora-pocket-math-s0" / "history.json").unlink()
-    assert str(load_store(folder).problems[0]) == "runs/lora-pocket-math-s0/history.json: history.json is missing"
-
-
 def test_foreign_folders_are_named_and_runs_in_progress_are_not(make_store: MakeStore) -> None:
     folder = make_store()
     (folder / "runs" / "holiday-pictures").mkdir()
     (folder / "runs" / ".unfinished-abc").mkdir()
     problems = load_store(folder).problems
     assert [problem.where for problem in problems] == ["runs/holiday-pictures"]
-
-
-def test_a_run_without_measurement_says_why(make_store: MakeStore) -> None:
-    folder = make_store()
-    run = folder / "runs" / "lora-pocket-math-s0"
-    (run / "measurement.json").unlink()
-    assert load_store(folder).runs[0].why_no_measurement() == "not measured in this run"
-    edit(run / "run.json", lambda record: record | {"failure": {"stage": "measure", "message": "out of memory"}})
-    assert load_store(folder).runs[0].why_no_measurement() == "failed in measure: out of memory"
-
-
-def test_a_broken_failure_note_is_a_problem(make_store: MakeStore) -> None:
-    folder = make_store(failed=("bilora",))
-    (folder / "failed" / "bilora-pocket-math-s0.json").write_text("nonsense")
-    store = load_store(folder)
-    assert store.problems[0].where == "failed/bilora-pocket-math-s0.json"
-    assert store.holes[0].reason.startswith("not finished yet")
 
 
 def test_no_folder_is_refused(tmp_path: Path) -> None:

@@ -50,6 +50,9 @@ def test_what_is_no_file_of_directions_is_refused(tiny_lora, path) -> None:
     save_file({"w": torch.ones(2)}, path)
     with pytest.raises(DirectionError, match="is no file of directions"):
         load_directions(path, space)
+    path.write_bytes(b"nothing of the kind")
+    with pytest.raises(DirectionError, match="is no file of directions"):
+        load_directions(path, space)
     with pytest.raises(DirectionError, match="no directions to save"):
         save_directions(path, space, {})
     with pytest.raises(DirectionError, match="'odd' does not have the blocks"):

@@ -96,9 +96,12 @@ def test_a_file_of_another_grid_is_refused(tiny_lora, batches, tmp_path) -> None
     stored["settings"]["loss"] *= 1.0 + 1e-6
     store.write_text(json.dumps(stored))
     assert plane(objective, space, first, second, alphas=BETAS, store=store).evaluated == 0
-    store.write_text("[]")
-    with pytest.raises(SettingsError, match="not a stored grid"):
-        plane(objective, space, first, second, alphas=BETAS, store=store)
+    damaged = [b"[]", b"\xff", b'{"settings": 3, "values": []}']
+    damaged += [json.dumps(stored | {"values": values}).encode() for values in (3, [[1.0]], [["a"] * 5] * 5)]
+    for content in damaged:
+        store.write_bytes(content)
+        with pytest.raises(SettingsError, match="not a stored grid"):
+            plane(objective, space, first, second, alphas=BETAS, store=store)
     with pytest.raises(SettingsError, match="there is no folder"):
         plane(objective, space, first, second, alphas=BETAS, store=tmp_path / "none" / "plane.json")
 

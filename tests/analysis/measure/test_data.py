@@ -32,6 +32,8 @@ def test_three_formats_hold_the_same_rows(ending: str, tmp_path: Path) -> None:
         ("rows.jsonl", "{broken", "cannot be read"),
         ("rows.json", "[]", "holds no rows"),
         ("rows.json", '{"text": "a"}', "holds no rows"),
+        ("rows.json", "[" * 100_000, "cannot be read"),
+        ("rows.parquet", "PAR1 and no more PAR1", "cannot be read"),
     ],
 )
 def test_files_that_cannot_be_used(name: str, content: str, message: str, tmp_path: Path) -> None:
@@ -68,6 +70,10 @@ def test_other_kinds_of_model() -> None:
         ({"text": "a"}, "classification", "expected text, label"),
         ({"input_ids": [1]}, "seq2seq", "rows with input_ids need labels"),
         ({"prompt": "abcdefgh", "completion": "i"}, "causal", "leaves nothing to score"),
+        ({"input_ids": [1, 2, 3], "labels": [1, 2]}, "causal", "2 labels for 3 input_ids; expected one for each"),
+        ({"input_ids": []}, "causal", "input_ids is []; expected token ids"),
+        ({"input_ids": "abc"}, "causal", "input_ids is 'abc'; expected token ids"),
+        ({"text": "a", "label": "yes"}, "classification", "label is 'yes'; expected the index of a class"),
     ],
 )
 def test_rows_that_do_not_fit(row: dict[str, object], kind: str, message: str) -> None:

@@ -26,6 +26,8 @@ def test_flags_are_read_into_their_types() -> None:
         ([*NEEDED, "--metrics", "top,top"], "each once"),
         ([*NEEDED, "--radius", "-1"], "--radius: found '-1'; expected a positive number"),
         ([*NEEDED, "--top", "1.5"], "--top: found '1.5'; expected a whole number of at least 1"),
+        ([*NEEDED, "--top=--5"], "--top: found '--5'; expected a whole number of at least 1"),
+        ([*NEEDED, "--top", "²"], "--top: found '²'; expected a whole number of at least 1"),
         ([*NEEDED, "--points", "4"], "--points: found 4; expected an odd number"),
         ([*NEEDED, "--basis-size", "6"], "--basis-size: found 6; expected at least top + bottom + 3 = 9"),
         ([*NEEDED, "--basis-storage", "none"], "found --top 5 --bottom 1, expected --top 1 --bottom 1"),
@@ -36,7 +38,7 @@ def test_flags_are_read_into_their_types() -> None:
         ),
         ([*NEEDED, "--compute-dtype", "float32"], "--compute-dtype: float32 needs --compile-layers yes"),
         ([*NEEDED, "--score", "acuracy"], "did you mean 'accuracy'"),
-        ([*NEEDED, "--radis", "1"], "unknown argument '--radis'; did you mean --radius?"),
+        ([*NEEDED, "--radis", "1"], "unknown argument '--radis'; did you mean '--radius'?"),
         ([*NEEDED, "--top"], "expected one argument"),
     ],
 )

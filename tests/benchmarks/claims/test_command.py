@@ -46,7 +46,7 @@ def test_a_failing_run_leaves_its_claim_open_and_the_same_command_goes_on(
     monkeypatch.setattr(ablation, "CLIPS", ((DIVERGING, "it beats one that diverges"),))
     assert claims.main(command) == 1
     shown = capsys.readouterr()
-    assert shown.err.count("failed (train: training diverged") == 2
+    assert shown.err.count("failed (train): training diverged") == 2
     assert "[6/6] " in shown.out
     lines = {claim["group"]: claim for claim in board(tmp_path)["claims"]}
     assert lines["clip"]["verdict"] == "undecided here"

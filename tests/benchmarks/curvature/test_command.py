@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from benchmarks.curvature import peers
+from benchmarks.curvature import peer_comparison
 from benchmarks.curvature.__main__ import SCRIPTS, main
 from benchmarks.curvature.peer_routes import Route, trace_routes
 
@@ -49,7 +49,7 @@ def test_a_library_that_fails_is_an_outcome_and_loses_nothing(tmp_path: Path, mo
     def routes(products: int) -> list[Route]:
         return [replace(r, solve=broken) if r.library == "pyhessian" else r for r in trace_routes(products)]
 
-    monkeypatch.setattr(peers, "trace_routes", routes)
+    monkeypatch.setattr(peer_comparison, "trace_routes", routes)
     out = tmp_path / "peers.json"
     flags = "--device cpu --models llama-tiny --quantities trace --seeds 1 --products 16 --reference-products 64"
     assert main(["peers", *flags.split(), "--out", str(out)]) == 0

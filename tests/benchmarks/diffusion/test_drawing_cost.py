@@ -2,9 +2,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
 import torch
 
-from benchmarks.diffusion.drawing_cost import time_drawing
+from benchmarks.diffusion.drawing_cost import main, time_drawing
 from benchmarks.diffusion.sdxl import load_sdxl
 from benchmarks.model_shapes import SHAPES
 from tests.tiny_sdxl import SIDE, save_sdxl
@@ -25,3 +26,21 @@ def test_the_shape_is_that_of_sdxl_base() -> None:
     config = unet.config
     assert config.cross_attention_dim == 768 + 1280
     assert config.projection_class_embeddings_input_dim == 1280 + 6 * config.addition_time_embed_dim
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--pictures", "1"], "--pictures: found '1'; expected a whole number of at least 2"),
+        (["--side", "100"], "--side: found '100'; expected a multiple of 8"),
+        (["--steps", "0"], "--steps: found '0'; expected a whole number of at least 1"),
+        (["--out", "nowhere/cost.json"], "--out: the folder of nowhere/cost.json does not exist"),
+    ],
+)
+def test_bad_input_is_refused_before_a_model_is_made(
+    capsys: pytest.CaptureFixture[str], arguments: list[str], message: str
+) -> None:
+    assert main(arguments) == 2
+    error = capsys.readouterr().err
+    assert error.startswith(f"error: {message}")
+    assert error.count("\n") == 1

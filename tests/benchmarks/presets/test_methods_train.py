@@ -19,7 +19,7 @@ from benchmarks.request import read_request
 from benchmarks.spec import RunSpec
 from benchmarks.tasks import create_task
 from benchmarks.training import train
-from bilora.adapters import PRIMARY
+from bilora.factors import PRIMARY
 from tests.models import save_tiny_model, save_tiny_qwen2, save_tiny_t5
 
 #: The base of a preset -> what stands for it.

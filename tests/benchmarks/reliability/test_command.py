@@ -21,10 +21,23 @@ def test_a_section_is_written_and_the_others_stay(tmp_path: Path, capsys: pytest
     assert found["fuzz"]["command"] == wanted
 
 
-def test_bad_counts_are_refused(capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit):
-        main(["fuzz", "--inputs", "0"])
-    assert "expected a whole number of at least 1" in capsys.readouterr().err
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["fuzz", "--inputs", "0"], "argument --inputs: found '0'; expected a whole number of at least 1"),
+        (["fuzz", "--inputs", "\u00b2"], "argument --inputs: found '\u00b2'; expected a whole number"),
+        (["fuzz", "--kinds", "adaptr"], "argument --kinds: found 'adaptr', did you mean 'adapter folders'?; expected"),
+        ([], "trial"),
+    ],
+)
+def test_what_cannot_be_tried_is_refused_in_one_line(
+    capsys: pytest.CaptureFixture[str], arguments: list[str], message: str
+) -> None:
+    assert main(arguments) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("error: ")
+    assert message in error
+    assert error.count("\n") == 1
 
 
 @pytest.mark.slow

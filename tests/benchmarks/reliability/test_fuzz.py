@@ -7,7 +7,7 @@ import pytest
 
 from benchmarks.reliability import fuzz as module
 from benchmarks.reliability.fuzz import fuzz, merged, totals
-from benchmarks.reliability.targets import Target
+from benchmarks.reliability.target import Target
 
 
 @pytest.mark.parametrize(

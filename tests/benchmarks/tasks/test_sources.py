@@ -47,6 +47,8 @@ def test_a_set_of_one_split_may_be_a_file_and_is_cut_to_its_limit(tmp_path: Path
             "row 1 of .* has the columns sentence; glue-cola expects sentence, label",
         ),
         ("train.jsonl", '{"sentence": "a"\n', "line 1 of .* is not valid JSON"),
+        ("train.jsonl", '{"a": ' * 100_000, "line 1 of .* is not valid JSON"),
+        ("train.json", "[" * 100_000, "is not valid json"),
         ("train.json", "[1]", "row 1 of .* is a int; expected an object of columns"),
         ("train.parquet", "junk", "is not valid parquet"),
         ("train.jsonl", "\n", "holds no row"),

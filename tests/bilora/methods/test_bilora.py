@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from bilora import build_optimizer
-from bilora.adapters import product_norms_squared
+from bilora.factor_norms import product_norms_squared
 from bilora.methods import BiLora
 from tests.tiny import as_batch, attached, examples, primary_state, train_loop
 

@@ -68,6 +68,13 @@ def test_dual_lora_refuses_by_itself_what_it_could_not_export(variant: str) -> N
         attach(with_variant(variant), method="dual-lora")
 
 
+def test_unknown_names_are_answered_with_the_nearest() -> None:
+    with pytest.raises(VariantError, match="unknown variant 'dorra', did you mean 'dora'"):
+        check_combination("dorra", "bilora")
+    with pytest.raises(VariantError, match="unknown method 'bilra', did you mean 'bilora'"):
+        check_combination("dora", "bilra", "nf4")
+
+
 def test_four_bit_bases_refuse_what_writes_to_them() -> None:
     for variant, method in PAIRS:
         reasons = [VARIANTS[variant].refused_on_quantised, METHODS[method].refused_on_quantised]

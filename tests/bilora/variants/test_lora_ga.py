@@ -10,8 +10,8 @@ from peft import LoraGAConfig, get_peft_model
 from peft.tuners.lora.loraga import preprocess_loraga
 from torch import Tensor, nn
 
-from bilora.adapters import lora_factors
 from bilora.effective import effective_change
+from bilora.factors import lora_factors
 from bilora.residual_base import start_factors
 from bilora.variants import VariantError, create_variant
 from bilora.variants.gradients import estimate_gradients
@@ -144,6 +144,19 @@ def test_one_seed_one_start_and_the_global_stream_is_left_alone() -> None:
 
 def failing() -> None:
     raise RuntimeError("no data")
+
+
+def test_gradients_that_were_there_before_are_neither_counted_nor_lost() -> None:
+    batch = as_batch(examples())
+    expected, model = dense_gradients(batch), tiny_llama()
+    for parameter in model.parameters():
+        parameter.grad = torch.full_like(parameter, 7.0)
+    config = lora_config(target_modules="all-linear")
+    found = estimate_gradients(model, config, lambda: model(**batch).loss.backward(), smallest=2)
+    for name, gradient in found.items():
+        torch.testing.assert_close(gradient, expected[name], rtol=1e-4, atol=1e-6)
+    assert all(torch.equal(p.grad, torch.full_like(p, 7.0)) for p in model.parameters() if p.grad is not None)
+    assert all(parameter.grad is not None for parameter in model.parameters())
 
 
 def test_a_failing_estimate_leaves_the_model_as_it_was() -> None:

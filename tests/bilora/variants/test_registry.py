@@ -59,6 +59,9 @@ def test_options_reach_the_adapter() -> None:
         ("lora", {"rank": 0}, "rank is 0; expected an integer >= 1"),
         ("lora", {"rank": True}, "rank is True"),
         ("lora", {"alpha": -1}, "alpha is -1; expected a number > 0"),
+        ("lora", {"alpha": "big"}, "alpha is 'big'; expected a number > 0"),
+        ("lora", {"alpha": float("inf")}, "alpha is inf; expected a number > 0"),
+        ("lora", {"dropout": "none"}, "dropout is 'none'; expected a number in"),
         ("lora", {"dropout": 1.0}, r"dropout is 1\.0; expected a number in \[0, 1\)"),
         ("lora", {"task_type": "CAUSAL"}, "task_type is 'CAUSAL'; expected one of CAUSAL_LM"),
         ("hira", {"alpha": 16}, "variant 'hira' has no scaling, so alpha=16 means nothing; leave it out"),
@@ -66,7 +69,7 @@ def test_options_reach_the_adapter() -> None:
         ("delora", {"strength": -1.0}, "variant 'delora': option strength is -1.0; expected a finite number >= 0"),
         ("pissa", {"iterations": 0}, "variant 'pissa': option iterations is 0; expected an integer >= 1"),
         ("lora-ga", {"formula": "mine"}, "variant 'lora-ga': option formula is 'mine'; expected one of official, peft"),
-        ("lora-ga", {"gamma": 0}, "gamma is 0; expected a number > 0"),
+        ("lora-ga", {"gamma": 0}, r"variant 'lora-ga': option gamma is 0; expected a number in \(0, inf\)"),
     ],
 )
 def test_bad_settings_are_refused(name: str, settings: dict[str, Any], message: str) -> None:

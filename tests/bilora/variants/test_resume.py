@@ -13,7 +13,7 @@ from torch import Tensor
 from transformers import TrainingArguments
 
 from bilora import SharpnessTrainer
-from bilora.adapters import lora_factors
+from bilora.factors import lora_factors
 from bilora.residual_base import start_factors
 from bilora.variants import VariantError, variant_names
 from tests.tiny import as_batch, examples, tiny_llama
