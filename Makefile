@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: compare test test-slow docs lint audit format clean
+.PHONY: compare test test-slow test-pages docs lint audit format clean
 
 $(VENV)/.installed: pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -22,6 +22,10 @@ test-slow: $(VENV)/.installed
 $(VENV)/.docs: $(VENV)/.installed
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[docs]'
 	touch $@
+
+# The pages and examples that train or measure; the others are in the test suite.
+test-pages: $(VENV)/.installed
+	$(BIN)/python -m pytest -m slow tests/docs
 
 # The site in docs/_build/html: offline, warnings are errors, every internal link is followed.
 docs: $(VENV)/.docs

@@ -66,7 +66,9 @@ def train(name, **options):
 # eigenvalue comes with its residual. The radius is the Frobenius norm of the change of the weights, in both spaces.
 
 # %%
-settings = FlatnessSettings(radius=0.05, top=1, bottom=0, average_draws=0, slice_directions=0, gradient_rank=0)
+settings = FlatnessSettings(
+    radius=0.05, top=1, bottom=0, max_products=40, ascent_steps=5, average_draws=0, slice_directions=0, gradient_rank=0
+)
 for name, options in [("lora", {}), ("lora-sam", {"rho": 0.01}), ("bilora", {"rho": 0.05})]:
     model, method = train(name, **options)
     moved = method.means.pop().get("perturbation_norm", 0.0)

@@ -48,14 +48,14 @@ SUBJECTS = (
         page="bilora-adapters",
         title="bilora: adapters and variants",
         package="bilora",
-        modules=("adapters", "effective", "variants", "quantised"),
+        modules=("adapters", "factors", "effective", "variants", "quantised"),
         intro="The factors of a LoRA model, what they change in the weights, and the variants and 4-bit bases below.",
     ),
     Subject(
         page="bilora-speed",
         title="bilora: speed",
         package="bilora",
-        modules=("compiled", "flat", "graphed"),
+        modules=("compiled", "flat", "graphed", "recording"),
         intro="Compiled layers, one flat optimizer step, and passes replayed as CUDA graphs.",
     ),
     Subject(

@@ -58,9 +58,10 @@ COMMANDS = (
     Command(name="benchmarks.claims.board", for_users=False),
     Command(name="benchmarks.curvature", subcommands=("peers", "large", "scaling", "plot"), for_users=False),
     Command(name="benchmarks.diffusion.drawing_cost", for_users=False),
+    Command(name="benchmarks.grid_busy", for_users=False),
     Command(name="benchmarks.multi_gpu", for_users=False),
     Command(name="benchmarks.pocket.pretrain", for_users=False),
-    Command(name="benchmarks.reliability", subcommands=("kills", "fuzz", "overhead"), for_users=False),
+    Command(name="benchmarks.reliability", subcommands=("kills", "fuzz", "overhead", "scheduling"), for_users=False),
     Command(name="benchmarks.report_cost", for_users=False),
     Command(name="benchmarks.world_size", for_users=False),
 )

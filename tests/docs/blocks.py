@@ -23,7 +23,7 @@ from pathlib import Path
 
 VERBS = ("quick", "with", "replace", "setup", "file", "parse", "output", "shown")
 _MARK = re.compile(r"^<!-- snippet: (\w+) ?(.*?) -->$")
-_FENCE = re.compile(r"^(`{3,})(\S*)\s*$")
+_FENCE = re.compile(r"^(`{3,})([^\s`]*)[^`]*$")
 #: Languages that are run.
 RUN = ("python", "sh")
 #: Languages that show what something prints.

@@ -30,7 +30,7 @@ def test_a_fence_inside_a_longer_fence_is_content(tmp_path: Path) -> None:
 
 
 def test_directives_of_the_site_are_no_snippets(tmp_path: Path) -> None:
-    assert page(tmp_path, "```{toctree}\nindex\n```\n") == []
+    assert page(tmp_path, "```{toctree}\nindex\n```\n```{include} other.md\n```\n") == []
 
 
 @pytest.mark.parametrize("language", ["", "yaml", "bash", "pycon"])

@@ -12,7 +12,7 @@ from docs.pages.commands import COMMANDS, WIDTH, Command, help_text, page, write
 
 ROOT = Path(__file__).parents[2]
 # Started by other modules with what those pass: they have no command line for people.
-INTERNAL = {"benchmarks.sandbox.inside", "benchmarks.claims.worker", "benchmarks.reliability.launcher"}
+INTERNAL = {"benchmarks.sandbox.inside", "benchmarks.executors.worker", "benchmarks.reliability.launcher"}
 
 
 def started_by_name() -> set[str]:

@@ -11,9 +11,16 @@ from docs.pages.examples import FOLDER, cells, page, write_pages
 
 SCRIPTS = sorted(FOLDER.glob("*.py"))
 # What makes an example small; each must be found in one of them.
-SMALL = {"STEPS = 60": "STEPS = 2", "MEASURED = 16": "MEASURED = 2", "STEPS = 40": "STEPS = 12", "size=16": "size=4"}
+SMALL = {
+    "STEPS = 60": "STEPS = 2",
+    "MEASURED = 16": "MEASURED = 2",
+    "max_products=40, ascent_steps=5": "max_products=4, ascent_steps=1",
+    "size=16": "size=2",
+    "STEPS = 40": "STEPS = 11",
+}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("script", SCRIPTS, ids=lambda script: script.stem)
 def test_the_example_runs(script: Path, capsys: pytest.CaptureFixture[str]) -> None:
     text = script.read_text()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from _pytest.mark.structures import ParameterSet
 
 from tests.docs.running import run_page
 
@@ -19,6 +20,24 @@ PAGES = [
 ]
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+# Pages that train, score or measure: `make test-pages` runs them too, and CI does.
+LONG = {
+    *("first-comparison", "reading-a-report", "your-own-model", "adding-a-method", "measuring-a-checkpoint"),
+    *("latex", "lm-eval", "published-data", "gpu"),
+}
+
+
+def cases() -> list[ParameterSet]:
+    return [
+        pytest.param(page, id=str(page.relative_to(ROOT)), marks=[pytest.mark.slow] if page.stem in LONG else [])
+        for page in PAGES
+    ]
+
+
+@pytest.mark.parametrize("page", cases())
 def test_the_page_does_what_it_says(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run_page(page, tmp_path, monkeypatch, name=str(page.relative_to(ROOT)))
+
+
+def test_long_pages_are_pages() -> None:
+    assert {page.stem for page in PAGES} >= LONG

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-import pandas as pd
 import pytest
 
 from bilora.methods import METHODS
@@ -23,8 +22,6 @@ def test_what_the_readme_promises_is_there(tmp_path: Path, monkeypatch: pytest.M
     assert names["method"].cost.gradients == 6
     full = names["flatness"].spaces["full"]
     assert full.top[0].value > full.bottom[0].value
-    methods = pd.read_csv("comparison/results.csv")["method"].tolist()
-    assert methods == ["lora", "dora+bilora", "flat-lora", "s2sam"]
     table = Path("scores/scores.csv").read_text()
     assert all(f"{name}," in table for name in ("base", "lora", "bilora", "pocket-math", "pocket-instruct"))
 
