@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: compare test test-slow lint audit format clean
+.PHONY: compare test test-slow docs lint audit format clean
 
 $(VENV)/.installed: pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -18,6 +18,15 @@ test: $(VENV)/.installed
 
 test-slow: $(VENV)/.installed
 	$(BIN)/python -m pytest -m slow
+
+$(VENV)/.docs: $(VENV)/.installed
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[docs]'
+	touch $@
+
+# The site in docs/_build/html: offline, warnings are errors, every internal link is followed.
+docs: $(VENV)/.docs
+	$(BIN)/sphinx-build -q -W --keep-going -E -b html docs docs/_build/html
+	$(BIN)/python -m docs.pages.check docs/_build/html
 
 lint: $(VENV)/.installed
 	$(BIN)/ruff check .
@@ -34,4 +43,4 @@ format: $(VENV)/.installed
 	$(BIN)/ruff format .
 
 clean:
-	rm -rf $(VENV) comparison .mypy_cache .ruff_cache .pytest_cache
+	rm -rf $(VENV) comparison docs/_build .mypy_cache .ruff_cache .pytest_cache

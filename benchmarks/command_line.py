@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.errors import UsageError, nearest, shortened
+from benchmarks.executor_settings import ExecutorSettings
 from benchmarks.measurement_settings import MeasurementSettings
 from benchmarks.model_settings import ModelSettings
 from benchmarks.models import shipped_models
@@ -31,6 +32,7 @@ _GROUPS: dict[type, str] = {
     ModelSettings: "the model",
     MeasurementSettings: "measuring and scoring",
     PictureSettings: "pictures",
+    ExecutorSettings: "several runs at once",
 }
 
 

@@ -8,6 +8,7 @@ and measured by all ranks together, and the first rank alone scores, writes and 
 from __future__ import annotations
 
 import shlex
+import signal
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -23,7 +24,8 @@ from benchmarks.conventions import conventions, prompt_sentence
 from benchmarks.dry_run import plan_comparison
 from benchmarks.environment import environment
 from benchmarks.errors import UsageError
-from benchmarks.execution import EXIT_RUN_FAILED, run_all
+from benchmarks.execution import EXIT_RUN_FAILED
+from benchmarks.executors import Executor, check_executor, open_executor
 from benchmarks.harness.comparison import plan_scoring, score_runs
 from benchmarks.harness.measures import HarnessTask
 from benchmarks.plan_text import config_text, print_plan, print_presets
@@ -35,7 +37,7 @@ from benchmarks.spec import RunSpec
 from benchmarks.storage import StorageError, storing
 from benchmarks.store import SCHEMA, RunStore
 from benchmarks.summary import print_summary
-from benchmarks.tuning import FOLDER, Outcome, outcome, plan_searches, plan_sentence, tuned
+from benchmarks.tuning import Outcome, plan_sentence, tune, tuned
 from benchmarks.written import now, write_json
 from reports.render import render
 
@@ -62,13 +64,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return EXIT_OK
         # All are planned before the first one starts, so that what is wrong with the last one is said now.
         planned = [(comparison, *comparison.plan()) for comparison in request.comparisons]
-        for _, specs, folders in planned:
+        for comparison, specs, folders in planned:
             check_ranks(specs, folders)
+            check_executor(comparison.settings, specs[0].device)
         for comparison, _, _ in planned:
             RunStore(comparison.settings.out).check_writable()
         harness_tasks = [plan_scoring(comparison.settings) for comparison, _, _ in planned]
         for comparison, _, _ in planned:
             RunStore(comparison.settings.out).create()
+        executor = _executor(planned)
     except UsageError as error:
         if ranks.is_first():
             print(f"error: {error}", file=sys.stderr)
@@ -76,10 +80,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     failures = 0
     ranks.join(planned[0][1][0].device)
     try:
-        for (comparison, specs, model_folders), tasks in zip(planned, harness_tasks, strict=True):
-            failures += _compare(
-                comparison, specs, model_folders, tasks, preset=request.preset, command=command, console=console
-            )
+        with executor:
+            for (comparison, specs, model_folders), tasks in zip(planned, harness_tasks, strict=True):
+                failures += _compare(
+                    comparison,
+                    specs,
+                    model_folders,
+                    tasks,
+                    executor=executor,
+                    preset=request.preset,
+                    command=command,
+                    console=console,
+                )
     except KeyboardInterrupt:
         print("interrupted; finished runs are kept, the same command goes on from here", file=sys.stderr)
         return EXIT_INTERRUPTED
@@ -91,12 +103,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return EXIT_RUN_FAILED if failures else EXIT_OK
 
 
+def _executor(planned: Sequence[tuple[Comparison, Sequence[RunSpec], Mapping[str, Path]]]) -> Executor:
+    """Return the one executor of all comparisons, whose workers are kept from one to the next."""
+    settings, device = planned[0][0].settings, planned[0][1][0].device
+    return open_executor(settings, device, [folder for _, _, folders in planned for folder in folders.values()])
+
+
 def _compare(
     comparison: Comparison,
     specs: Sequence[RunSpec],
     model_folders: Mapping[str, Path],
     harness_tasks: Sequence[HarnessTask],
     *,
+    executor: Executor,
     preset: Preset | None,
     command: str,
     console: Console,
@@ -111,7 +130,15 @@ def _compare(
     outcomes: list[Outcome] = []
     if settings.tune is not None:
         console.print(_tuning_plan(settings), highlight=False, soft_wrap=True)
-        outcomes = tune(specs, settings.tune, model_folders=model_folders, store=store, console=console, policy=policy)
+        outcomes = tune(
+            specs,
+            settings.tune,
+            executor=executor,
+            model_folders=model_folders,
+            store=store,
+            console=console,
+            policy=policy,
+        )
         specs = tuned(specs, outcomes)
     described = None if preset is None or comparison.part is None else preset_record(preset, comparison.part)
     first = ranks.is_first()
@@ -119,41 +146,12 @@ def _compare(
         describe(
             settings, specs, store=store, command=command, folders=model_folders, outcomes=outcomes, preset=described
         )
-    failures = run_all(specs, model_folders=model_folders, store=store, console=console, policy=policy)
+    failures = executor.run_all(specs, model_folders=model_folders, store=store, console=console, policy=policy)
     if first:
         failures += score_runs(harness_tasks, specs, model_folders=model_folders, store=store, console=console)
         report(specs, store=store, console=console)
     ranks.wait()
     return failures
-
-
-def tune(
-    specs: Sequence[RunSpec],
-    count: int,
-    *,
-    model_folders: Mapping[str, Path],
-    store: RunStore,
-    console: Console,
-    policy: CheckpointPolicy,
-) -> list[Outcome]:
-    """Carry out what is missing of the searches before the final runs `specs`, and choose.
-
-    A trial that fails, by a rate that is too high for example, is spent and no failure of the comparison.
-    """
-    own = RunStore(store.folder / FOLDER)
-    own.create()
-    searches = plan_searches(specs, count)
-    run_all(
-        [spec for search in searches for _, spec in search.trials],
-        model_folders=model_folders,
-        store=own,
-        console=console,
-        policy=policy,
-    )
-    outcomes = [outcome(search, own) for search in searches]
-    for found in outcomes:
-        console.print(found.sentence, highlight=False, soft_wrap=True)
-    return outcomes
 
 
 def _tuning_plan(settings: CompareSettings) -> str:
@@ -201,7 +199,8 @@ def _description(
         "tuning": [found.as_dict() for found in outcomes],
         "preset": preset,
         "conventions": conventions(settings, folders) | ({} if preset is None else {"Preset": preset["sentence"]}),
-        "environment": environment(torch.device(specs[0].device)),
+        # A cluster's GPUs are its workers', whose runs name them.
+        "environment": environment(torch.device(specs[0].device if torch.cuda.is_available() else "cpu")),
     }
 
 
@@ -220,4 +219,6 @@ def report(specs: Sequence[RunSpec], *, store: RunStore, console: Console) -> No
 
 
 if __name__ == "__main__":
+    # A polite kill is an interruption too, as a cluster's scheduler sends it before the time is over.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     sys.exit(main())

@@ -10,13 +10,15 @@ import os
 from dataclasses import dataclass, replace
 
 from benchmarks.choices import MethodChoice
+from benchmarks.devices import check_replayable
 from benchmarks.drawing_plan import SIDE, drawing_sentences
 from benchmarks.errors import UsageError
 from benchmarks.estimates import HUB_SHAPES, Estimate, Step, estimate, pocket_estimate
+from benchmarks.executors import check_executor
 from benchmarks.hub import is_cached, is_hub_name
 from benchmarks.judge_models import locate_judge
 from benchmarks.models import locate_model, shipped_models
-from benchmarks.plan import check_replayable, largest_divisor, plan_runs
+from benchmarks.plan import largest_divisor, plan_runs
 from benchmarks.presets import TRAINING_DATA
 from benchmarks.request import Comparison
 from benchmarks.settings import CompareSettings
@@ -99,6 +101,8 @@ def plan_comparison(comparison: Comparison) -> ComparisonPlan:
     if settings.cuda_graphs:
         check_replayable(choices)
     _check_tasks(settings)
+    # GPUs need not be here either.
+    check_executor(replace(settings, workers=None) if settings.executor == "local" else settings, "cpu")
     missing = _missing_models(settings)
     finished: dict[tuple[str, str], int] | None = None
     unread = [task for task in settings.tasks if task in DATA_TASKS and settings.data is None]

@@ -12,8 +12,10 @@ import time
 import traceback
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Literal
 
 from rich.console import Console
 
@@ -56,6 +58,22 @@ def run_all(
     Raises:
         StorageError: If the store cannot be written any more.
     """
+    missing, failures = outstanding(specs, store, console)
+    weights = [spec.steps * (METHODS[spec.method].published_cost or 1.0) for spec in missing]
+    with ComparisonProgress(weights, console) as progress, Quiet():
+
+        def carry_out(index: int) -> bool:
+            spec = missing[index]
+            with progress.run(index, f"{spec.label} · {spec.task} · seed {spec.seed}") as run_progress:
+                line = _carry_out(spec, model_folders[spec.model], store, policy or CheckpointPolicy(), run_progress)
+            _say(line)
+            return line is None
+
+        return failures + (_together if ranks.world_size() > 1 else _take_turns)(missing, store, carry_out)
+
+
+def outstanding(specs: Sequence[RunSpec], store: RunStore, console: Console) -> tuple[list[RunSpec], int]:
+    """Return the runs that are not finished, and how many of the others could not be measured, having said both."""
     missing = ranks.of_first(lambda: _missing(specs, store))
     if len(missing) < len(specs):
         console.print(f"{len(specs) - len(missing)} of {len(specs)} runs are finished already and kept")
@@ -63,16 +81,34 @@ def run_all(
     for spec in specs:
         if store.is_complete(spec.key) and (problem := store.problem(spec.key)):
             failures += 1
-            _say_not_measured(spec, problem)
-    weights = [spec.steps * (METHODS[spec.method].published_cost or 1.0) for spec in missing]
-    with ComparisonProgress(weights, console) as progress, Quiet():
+            _say(_not_measured(spec, problem))
+    return missing, failures
 
-        def carry_out(index: int) -> bool:
-            spec = missing[index]
-            with progress.run(index, f"{spec.label} · {spec.task} · seed {spec.seed}") as run_progress:
-                return _carry_out(spec, model_folders[spec.model], store, policy or CheckpointPolicy(), run_progress)
 
-        return failures + (_together if ranks.world_size() > 1 else _take_turns)(missing, store, carry_out)
+@dataclass(frozen=True, kw_only=True)
+class Attempt:
+    """How a run went that one worker of several was given.
+
+    Attributes:
+        outcome: "elsewhere" where another command is at work on it.
+        line: What is to be said of it, or nothing.
+    """
+
+    outcome: Literal["finished", "failed", "elsewhere"]
+    line: str = ""
+
+
+def attempt(
+    spec: RunSpec, *, model_folder: Path, store: RunStore, policy: CheckpointPolicy, progress: RunProgress
+) -> Attempt:
+    """Carry out one run if nobody else is at work on it and it is not finished yet; see `run_all` for the rest."""
+    with store.claimed(spec.key) as mine:
+        if not mine:
+            return Attempt(outcome="elsewhere", line=store.holder(spec.key))
+        if store.is_complete(spec.key):
+            return Attempt(outcome="finished" if store.problem(spec.key) is None else "failed")
+        line = _carry_out(spec, model_folder, store, policy, progress)
+    return Attempt(outcome="finished" if line is None else "failed", line=line or "")
 
 
 def _missing(specs: Sequence[RunSpec], store: RunStore) -> list[RunSpec]:
@@ -87,6 +123,8 @@ def _together(missing: Sequence[RunSpec], store: RunStore, carry_out: Callable[[
         with store.claimed(spec.key, wait=True) if ranks.is_first() else nullcontext():
             if not ranks.of_first(partial(store.is_complete, spec.key)):
                 failures += not carry_out(index)
+            elif ranks.of_first(partial(store.problem, spec.key)) is not None:
+                failures += 1  # the other command has said why
     return failures
 
 
@@ -94,7 +132,7 @@ def _take_turns(missing: Sequence[RunSpec], store: RunStore, carry_out: Callable
     """Carry out the runs that are free until none is left; returns how many failed, here or elsewhere."""
     failures = 0
     waiting = list(range(len(missing)))
-    noted = {spec.key: _failure_mark(store, spec) for spec in missing}
+    noted = {spec.key: failure_mark(store, spec) for spec in missing}
     elsewhere: set[str] = set()
     told = False
     while waiting:
@@ -107,7 +145,7 @@ def _take_turns(missing: Sequence[RunSpec], store: RunStore, carry_out: Callable
                     left.append(index)
                 elif store.is_complete(spec.key):
                     failures += store.problem(spec.key) is not None
-                elif spec.key in elsewhere and _failure_mark(store, spec) != noted[spec.key]:
+                elif spec.key in elsewhere and failure_mark(store, spec) != noted[spec.key]:
                     failures += 1  # the other command has said why
                 else:
                     failures += not carry_out(index)
@@ -125,7 +163,7 @@ def _take_turns(missing: Sequence[RunSpec], store: RunStore, carry_out: Callable
     return failures
 
 
-def _failure_mark(store: RunStore, spec: RunSpec) -> tuple[int, int] | None:
+def failure_mark(store: RunStore, spec: RunSpec) -> tuple[int, int] | None:
     """Return what changes when a failure of a run is noted anew: the file's identity, not the time in it."""
     try:
         found = (store.failed / f"{spec.key}.json").stat()
@@ -136,8 +174,8 @@ def _failure_mark(store: RunStore, spec: RunSpec) -> tuple[int, int] | None:
 
 def _carry_out(
     spec: RunSpec, model_folder: Path, store: RunStore, policy: CheckpointPolicy, progress: RunProgress
-) -> bool:
-    """Carry out one run; returns whether it was finished and measured."""
+) -> str | None:
+    """Carry out one run; returns what is to be said if it was not finished or not measured."""
     checkpoints = store.folder / "checkpoints" / spec.key
     if ranks.world_size() > 1:
         # Ranks would have to agree on when to write one, and on where to go on.
@@ -163,18 +201,21 @@ def _carry_out(
             spec, stage=failure.stage, message=str(failure), details=details, **failure.circumstances
         )
         remove_checkpoints(checkpoints)
-        print(f"run {spec.key} failed ({failure.stage}): {failure}; details in {noted}", file=sys.stderr)
+        line = f"run {spec.key} failed ({failure.stage}): {failure}; details in {noted}"
         if ranks.world_size() > 1 and not isinstance(cause, TrainingDiverged):
             # The other ranks wait for this one in the middle of a pass; the launcher ends them.
+            print(line, file=sys.stderr)
             raise SystemExit(EXIT_RUN_FAILED) from failure
-        return False
+        return line
     except StorageError as error:
         raise StorageError(f"run {spec.key} is not finished: {error}") from error.__cause__
-    if problem is not None:
-        _say_not_measured(spec, problem)
-    return problem is None
+    return None if problem is None else _not_measured(spec, problem)
 
 
-def _say_not_measured(spec: RunSpec, problem: str) -> None:
-    if ranks.is_first():
-        print(f"run {spec.key} is trained and scored, not measured: {problem}", file=sys.stderr)
+def _not_measured(spec: RunSpec, problem: str) -> str:
+    return f"run {spec.key} is trained and scored, not measured: {problem}"
+
+
+def _say(line: str | None) -> None:
+    if line is not None and ranks.is_first():
+        print(line, file=sys.stderr)

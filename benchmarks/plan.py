@@ -7,10 +7,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import torch
-
 from analysis import AnalysisError, FlatnessSettings, SpaceError
 from benchmarks.choices import MethodChoice, label_of, read_choices
+from benchmarks.devices import check_device_map, check_graphs, device_of
 from benchmarks.errors import UsageError, nearest
 from benchmarks.fit import check_fit
 from benchmarks.hub import commit_of
@@ -41,8 +40,8 @@ def plan_runs(settings: CompareSettings) -> tuple[list[RunSpec], dict[str, Path]
             f"--baseline: {settings.baseline!r} is not among --methods {','.join(settings.methods)}; add it, or "
             "name one of them"
         )
-    _check_graphs(settings, choices)
-    _check_device_map(settings)
+    check_graphs(settings, choices)
+    check_device_map(settings)
     _check_dynamics(settings, choices)
     tasks = [create_task(name, data=settings.data) for name in settings.tasks]
     _check_task_names(settings, tasks)
@@ -148,7 +147,7 @@ def _spec(
         evaluation_examples=settings.evaluation_examples,
         test_examples=settings.test_examples,
         measurement=_measurement(settings),
-        device=_device(settings),
+        device=device_of(settings),
         cuda_graphs=settings.cuda_graphs,
         dynamics=settings.dynamics,
         dtype=settings.dtype,
@@ -180,38 +179,6 @@ def _judges(settings: CompareSettings) -> str | None:
 def largest_divisor(batch_size: int, largest: int | None) -> int:
     """Return the largest divisor of a batch that is not above the recipe's micro-batch."""
     return next(n for n in range(min(largest or batch_size, batch_size), 0, -1) if batch_size % n == 0)
-
-
-def _check_graphs(settings: CompareSettings, choices: Sequence[MethodChoice]) -> None:
-    """Refuse CUDA graphs where not all methods can have them: their times would not be comparable."""
-    if not settings.cuda_graphs:
-        return
-    if _device(settings) != "cuda":
-        raise UsageError("--cuda-graphs: found true, and the runs are on the cpu; they need --device cuda")
-    check_replayable(choices)
-
-
-def _check_device_map(settings: CompareSettings) -> None:
-    if settings.device_map is None:
-        return
-    if _device(settings) != "cuda":
-        raise UsageError("--device-map: spreads a model over GPUs, and the runs are on the cpu; leave it off")
-    if settings.cuda_graphs:
-        raise UsageError("--device-map: passes over several GPUs cannot be recorded; leave --cuda-graphs off")
-
-
-def check_replayable(choices: Sequence[MethodChoice]) -> None:
-    """Refuse methods whose passes cannot be replayed as CUDA graphs.
-
-    Raises:
-        UsageError: Naming all of them.
-    """
-    changing = [choice.label for choice in choices if not METHODS[choice.method].replayable]
-    if changing:
-        raise UsageError(
-            f"--cuda-graphs: passes of {', '.join(changing)} change from step to step and cannot be replayed; leave "
-            "these methods out, or the flag off"
-        )
 
 
 def _check_dynamics(settings: CompareSettings, choices: Sequence[MethodChoice]) -> None:
@@ -250,10 +217,3 @@ def _measurement(settings: CompareSettings) -> dict[str, Any] | None:
     measured = {"examples": settings.measure_examples, "flatness": asdict(flatness)}
     # Absent unless asked for: runs from before there was a choice keep their keys.
     return measured | {"landscape": sorted(settings.landscape)} if settings.landscape else measured
-
-
-def _device(settings: CompareSettings) -> str:
-    available = torch.cuda.is_available()
-    if settings.device == "cuda" and not available:
-        raise UsageError("--device: cuda was asked for and torch sees no CUDA device; expected auto or cpu here")
-    return "cuda" if settings.device == "cuda" or (settings.device == "auto" and available) else "cpu"

@@ -9,6 +9,7 @@ from rich.table import Column, Table
 
 from benchmarks.dry_run import ComparisonPlan, PlannedRuns
 from benchmarks.estimates import sentences
+from benchmarks.executors.plan_lines import executor_sentences, hours_text
 from benchmarks.presets import TRAINING_DATA, Preset, canonical_names, find_preset
 from benchmarks.request import Request
 from benchmarks.settings import to_yaml
@@ -56,6 +57,7 @@ def print_plan(request: Request, plans: Sequence[ComparisonPlan], console: Conso
     for plan in plans:
         _print_comparison(plan, console)
     _print_totals(plans, console)
+    _print_executor(plans, console)
     _print_needs(plans, console)
     if preset is not None:
         _print_preset(preset, plans, console)
@@ -105,7 +107,7 @@ def _cells(entry: PlannedRuns) -> list[str]:
 def _hours(hours: float | None) -> str:
     if hours is None:
         return "-"
-    return f"{hours:.3f}" if hours < 0.1 else f"{hours:,.1f}"
+    return hours_text(hours)
 
 
 def _print_totals(plans: Sequence[ComparisonPlan], console: Console) -> None:
@@ -115,8 +117,7 @@ def _print_totals(plans: Sequence[ComparisonPlan], console: Console) -> None:
     runs = sum(entry.seeds for entry in entries)
     rest = f"; {left_out} runs have no estimate: no step like theirs was measured" if left_out else ""
     estimates = [entry.estimate for entry in entries if entry.estimate is not None]
-    pocket = bool(estimates) and all(found.bytes is None for found in estimates)
-    unit = "hours on two CPU cores" if pocket else "GPU hours on one H200"
+    pocket, unit = _unit(plans)
     _say(console, f"\ntotal: {runs} runs" + (f", {_hours(sum(hours))} {unit} of training" if hours else "") + rest)
     if not estimates:
         return
@@ -136,6 +137,19 @@ def _print_totals(plans: Sequence[ComparisonPlan], console: Console) -> None:
     for sentence in dict.fromkeys(sentence for plan in plans for sentence in plan.drawing):
         _say(console, f"- {sentence}")
     for sentence in sentences(estimates):
+        _say(console, f"- {sentence}")
+
+
+def _unit(plans: Sequence[ComparisonPlan]) -> tuple[bool, str]:
+    """Return whether all estimates are of the shipped models, and what their hours are hours of."""
+    estimates = [entry.estimate for plan in plans for entry in plan.runs if entry.estimate is not None]
+    pocket = bool(estimates) and all(found.bytes is None for found in estimates)
+    return pocket, "hours on two CPU cores" if pocket else "GPU hours on one H200"
+
+
+def _print_executor(plans: Sequence[ComparisonPlan], console: Console) -> None:
+    _say(console, "\ncarried out by (training alone, the longest runs first):")
+    for sentence in executor_sentences(plans, _unit(plans)[1]):
         _say(console, f"- {sentence}")
 
 

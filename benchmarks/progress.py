@@ -19,10 +19,11 @@ STAGE_SHARES = {"training": 0.6, "scoring": 0.15, "measuring": 0.25}
 Update = Callable[[float, str], None]
 
 
-class _TimeLeft(ProgressColumn):
+class TimeLeft(ProgressColumn):
     """Elapsed time scaled to the rest of the work."""
 
     def render(self, task: Task) -> Text:
+        """Return the time in minutes and seconds."""
         if not task.completed or not task.total or task.elapsed is None:
             return Text("time left --:--")
         left = task.elapsed * (task.total - task.completed) / task.completed
@@ -44,7 +45,7 @@ class ComparisonProgress:
         self._bar = Progress(
             BarColumn(bar_width=24),
             TextColumn("{task.percentage:>3.0f}%"),
-            _TimeLeft(),
+            TimeLeft(),
             TextColumn("{task.description}"),
             console=console,
             transient=True,

@@ -10,6 +10,7 @@ import yaml
 
 from benchmarks import parsing
 from benchmarks.errors import UsageError, shortened
+from benchmarks.executor_settings import ExecutorSettings
 from benchmarks.measurement_settings import MeasurementSettings
 from benchmarks.model_settings import ModelSettings
 from benchmarks.parsing import setting
@@ -18,7 +19,7 @@ from benchmarks.schedules import SCHEDULES
 
 
 @dataclass(frozen=True, kw_only=True)
-class CompareSettings(MeasurementSettings, PictureSettings, ModelSettings):
+class CompareSettings(ExecutorSettings, MeasurementSettings, PictureSettings, ModelSettings):
     """What `python -m benchmarks.compare` is asked to do. None stands for "as calibrated for the task"."""
 
     methods: tuple[str, ...] = setting(

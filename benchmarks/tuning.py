@@ -11,8 +11,13 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
+from rich.console import Console
+
+from benchmarks.checkpoints import CheckpointPolicy
+from benchmarks.executors import Executor
 from benchmarks.spec import RunSpec
 from benchmarks.store import RunStore
 from benchmarks.trials import Trial, radius_option, trials
@@ -78,6 +83,36 @@ class Outcome:
                 for (_, spec), score, problem in rows
             ],
         }
+
+
+def tune(
+    specs: Sequence[RunSpec],
+    count: int,
+    *,
+    executor: Executor,
+    model_folders: Mapping[str, Path],
+    store: RunStore,
+    console: Console,
+    policy: CheckpointPolicy,
+) -> list[Outcome]:
+    """Carry out what is missing of the searches before the final runs `specs`, and choose.
+
+    A trial that fails, by a rate that is too high for example, is spent and no failure of the comparison.
+    """
+    own = RunStore(store.folder / FOLDER)
+    own.create()
+    searches = plan_searches(specs, count)
+    executor.run_all(
+        [spec for search in searches for _, spec in search.trials],
+        model_folders=model_folders,
+        store=own,
+        console=console,
+        policy=policy,
+    )
+    outcomes = [outcome(search, own) for search in searches]
+    for found in outcomes:
+        console.print(found.sentence, highlight=False, soft_wrap=True)
+    return outcomes
 
 
 def plan_searches(specs: Sequence[RunSpec], count: int) -> list[Search]:

@@ -85,8 +85,9 @@ def task_slug(task: str) -> str:
     return re.sub(r"[^A-Za-z0-9.-]+", "-", task)
 
 
-def load_store(folder: Path) -> Store:
+def load_store(folder: Path | str) -> Store:
     """Load a run store; raises `RunStoreError` when there is no comparison or nothing to show."""
+    folder = Path(folder)
     if not folder.is_dir():
         raise RunStoreError(f"no folder {str(folder)!r}: give the --out folder of a benchmarks.compare command")
     if not (folder / "comparison.json").is_file():

@@ -24,6 +24,7 @@ from analysis.spaces import LoraSpace, ParameterSpace
 from analysis.spaces.radius import smallest_scale
 from analysis.vectors import Vector
 
+#: Names of the norms in which a radius can be given, see `WeightNorm`.
 NORMS = ("absolute", "adaptive", "filter")
 
 
@@ -156,6 +157,7 @@ class WeightNorm:
         return c2, c3, c4
 
 
+#: The plain L2 norm.
 ABSOLUTE = WeightNorm("absolute")
 
 

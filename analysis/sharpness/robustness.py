@@ -22,6 +22,7 @@ from analysis.progress import Progress, silent
 from analysis.sharpness.linearisation import Linearisation, linearise
 from analysis.spaces import ParameterSpace
 
+#: Lengths of the step along the normalised gradient in Table A6 of the Bi-LoRA paper.
 PAPER_ALPHAS = (0.5, 1.0, 2.5, 4.0, 5.0)
 
 

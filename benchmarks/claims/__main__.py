@@ -9,7 +9,6 @@ from __future__ import annotations
 import shlex
 import signal
 import sys
-import time
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -23,9 +22,10 @@ from benchmarks.claims.options import Options, read_options
 from benchmarks.claims.registry import GROUPS, all_questions
 from benchmarks.claims.scope import Scope
 from benchmarks.claims.verdict import Missing, Question, answer
-from benchmarks.claims.workers import carry_out
 from benchmarks.environment import environment
 from benchmarks.errors import UsageError
+from benchmarks.executors.grid import Grid
+from benchmarks.executors.local import local_workers
 from benchmarks.spec import RunSpec
 from benchmarks.storage import StorageError
 from benchmarks.store import SCHEMA, RunStore
@@ -63,7 +63,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return EXIT_USAGE
     command = shlex.join(["python", "-m", "benchmarks.claims", *arguments])
     try:
-        failures = _run(missing, len(specs), store, options, console)
+        failures = _run(specs, store, options, console)
     except KeyboardInterrupt:
         print("interrupted; finished runs are kept, the same command goes on from here", file=sys.stderr)
         _report(questions, options.scope, store, command, console)
@@ -88,31 +88,16 @@ def needed(questions: Iterable[Question], scope: Scope) -> list[RunSpec]:
     return sorted(found.values(), key=lambda spec: spec.seed)
 
 
-def _run(missing: Sequence[RunSpec], total: int, store: RunStore, options: Options, console: Console) -> int:
-    store.remove_unfinished()
-    if len(missing) < total:
-        console.print(f"{total - len(missing)} of {total} runs are finished already and kept")
-    failures, done, started = 0, 0, time.perf_counter()
-
-    def finished(spec: RunSpec, seconds: float, failure: str | None) -> None:
-        nonlocal failures, done
-        done += 1
-        left = (time.perf_counter() - started) / done * (len(missing) - done)
-        line = f"[{done}/{len(missing)}] {spec.key}: {seconds:.0f} s · {left / 60:.0f} min left"
-        console.print(line, highlight=False, soft_wrap=True)
-        if failure is not None:
-            failures += 1
-            print(f"run {spec.key} failed ({failure})", file=sys.stderr)
-
-    carry_out(
-        missing,
-        folders=options.scope.folders,
-        store=store,
+def _run(specs: Sequence[RunSpec], store: RunStore, options: Options, console: Console) -> int:
+    workers = local_workers(
+        device=options.scope.settings.device,
         workers=options.workers,
         threads=options.threads,
-        finished=finished,
+        logs=store.folder / "workers",
+        share=True,
     )
-    return failures
+    with Grid(workers) as grid:
+        return grid.run_all(specs, model_folders=options.scope.folders, store=store, console=console)
 
 
 def _report(questions: Sequence[Question], scope: Scope, store: RunStore, command: str, console: Console) -> None:

@@ -1,6 +1,7 @@
 """The board of answers: claims.json, and the same in Markdown and as a page that needs nothing else.
 
-The table of the project's README is `python -m benchmarks.claims.board claims.json`, so that the two cannot differ.
+`python -m benchmarks.claims.board claims.json` prints the table; the site's page of claims is made from it, so that
+the two cannot differ.
 """
 
 from __future__ import annotations
@@ -14,6 +15,8 @@ from typing import Any
 
 from benchmarks.claims.registry import GROUPS
 from benchmarks.claims.verdict import FAILS, HOLDS, UNDECIDED
+from benchmarks.errors import UsageError
+from benchmarks.one_line_parser import OneLineParser
 from benchmarks.written import write_json
 
 Record = Mapping[str, Any]
@@ -62,7 +65,7 @@ def markdown_table(claims: Iterable[Record]) -> str:
 
 
 def readme_table(record: Record) -> str:
-    """Return the table of the README: every claim over all of its tasks, and each task of the first group."""
+    """Return the table of the site: every claim over all of its tasks, and each task of the first group."""
     return markdown_table(claim for claim in record["claims"] if not claim["detail"])
 
 
@@ -122,5 +125,24 @@ def _rules(claims: Sequence[Record]) -> str:
     return "; ".join(dict.fromkeys(claim["rule"] for claim in claims)) + "."
 
 
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Print the table of a board; returns the exit code (0: done, 2: bad input)."""
+    parser = OneLineParser(
+        prog="python -m benchmarks.claims.board", description="Print the Markdown table of a board that was written."
+    )
+    parser.add_argument("board", metavar="FILE.json", help="claims.json of a benchmarks.claims command")
+    try:
+        path = Path(parser.parse_args(arguments).board)
+        try:
+            table = readme_table(json.loads(path.read_text()))
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise UsageError(f"{path} cannot be read as a board: {error}; expected a claims.json") from None
+    except UsageError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    print(table)
+    return 0
+
+
 if __name__ == "__main__":
-    print(readme_table(json.loads(Path(sys.argv[1]).read_text())))
+    sys.exit(main())

@@ -29,6 +29,7 @@ class TrainingData:
         return math.ceil(epochs * math.ceil(self.examples / batch_size))
 
 
+#: The size of each published training set by the name of its task, so that plans need no data.
 TRAINING_DATA: dict[str, TrainingData] = {
     "glue-mnli": TrainingData("nyu-mll/glue/mnli", 392_702),
     "glue-sst2": TrainingData("nyu-mll/glue/sst2", 67_349),

@@ -1,11 +1,12 @@
-"""`python -m benchmarks.reliability kills|fuzz|overhead`: tries what must not fail, and records how it went.
+"""`python -m benchmarks.reliability kills|fuzz|overhead|scheduling`: tries what must not fail, and records how it went.
 
     python -m benchmarks.reliability kills --count 30
     python -m benchmarks.reliability fuzz --inputs 10000
     python -m benchmarks.reliability overhead
+    python -m benchmarks.reliability scheduling --runs 10000 --workers 256
 
 Each writes its section of benchmarks/results/reliability.json (or of --record FILE) and exits with 1 if anything was
-lost, was not answered, or cost too much.
+lost, was not answered, cost too much, or idles.
 """
 
 from __future__ import annotations
@@ -73,11 +74,18 @@ def _overhead(options: argparse.Namespace, folder: Path) -> tuple[dict[str, Any]
     return section, section["share_of_the_run"] < MOST_OVERHEAD
 
 
+def _scheduling(options: argparse.Namespace, _: Path) -> tuple[dict[str, Any], bool]:
+    from benchmarks.reliability.scheduling import MOST_IDLE, simulate_scheduling
+
+    section = simulate_scheduling(runs=options.runs, workers=options.workers, seed=options.seed, say=_say)
+    return section, section["policies"]["longest first, learning"]["idle_share"] < MOST_IDLE
+
+
 def _say(line: str) -> None:
     print(line, flush=True)
 
 
-_TRIALS = {"kills": _kills, "fuzz": _fuzz, "overhead": _overhead}
+_TRIALS = {"kills": _kills, "fuzz": _fuzz, "overhead": _overhead, "scheduling": _scheduling}
 
 
 def _positive(raw: str) -> int:
@@ -121,6 +129,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     overhead = trials.add_parser("overhead", help="time the store, the display and the checkpoints of a run")
     overhead.add_argument("--steps", type=_positive, default=None, metavar="N", help="steps (default: the task's)")
+    scheduling = trials.add_parser("scheduling", help="simulate a grid of many runs on many workers")
+    scheduling.add_argument("--runs", type=_positive, default=10_000, metavar="N", help="how many (default: 10000)")
+    scheduling.add_argument("--workers", type=_positive, default=256, metavar="N", help="how many (default: 256)")
     return parser
 
 

@@ -17,9 +17,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Literal, get_args
 
+#: Name of a split.
 Split = Literal["train", "validation", "test"]
 #: What a model answers with.
 Medium = Literal["text", "picture"]
+#: The splits in order.
 SPLITS: tuple[Split, ...] = get_args(Split)
 
 

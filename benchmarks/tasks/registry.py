@@ -33,8 +33,8 @@ TASKS: dict[str, type[Task]] = {
         PocketIcons,
     )
 }
-#: Tasks on published data, from the hub or from files.
 _DATA_TASKS: tuple[type[DataTask], ...] = (*glue.TASKS, *instruction_sets.TASKS, DreamBooth)
+#: Tasks on published data, from the hub or from files.
 DATA_TASKS: dict[str, type[DataTask]] = {cls.name: cls for cls in _DATA_TASKS}
 
 

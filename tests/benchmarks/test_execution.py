@@ -15,7 +15,8 @@ from rich.console import Console
 
 from benchmarks import execution
 from benchmarks.checkpoints import CheckpointPolicy
-from benchmarks.execution import run_all
+from benchmarks.execution import attempt, run_all
+from benchmarks.progress import ComparisonProgress
 from benchmarks.run import RunFailed
 from benchmarks.spec import RunSpec
 from benchmarks.storage import StorageError
@@ -132,3 +133,47 @@ def test_checkpoints_go_when_the_run_is_finished_or_has_failed(tmp_path: Path, s
     carried_out(tmp_path)
     assert not (tmp_path / "checkpoints").exists()
     assert CheckpointPolicy().active
+
+
+def attempted(folder: Path, spec: RunSpec) -> execution.Attempt:
+    store, progress = RunStore(folder), ComparisonProgress([1.0], Console(file=io.StringIO()))
+    with progress.run(0, "run") as run_progress:
+        return attempt(spec, model_folder=Path("model"), store=store, policy=CheckpointPolicy(), progress=run_progress)
+
+
+def test_one_attempt_finishes_fails_or_finds_the_run_taken(tmp_path: Path, stand_in: StandIn) -> None:
+    store = RunStore(tmp_path)
+    store.create()
+    stand_in.failing = {SPECS[1].key: ValueError("its own mistake")}
+    assert attempted(tmp_path, SPECS[0]) == execution.Attempt(outcome="finished")
+    assert attempted(tmp_path, SPECS[0]) == execution.Attempt(outcome="finished")
+    assert stand_in.done == [SPECS[0].key]  # once
+    failed = attempted(tmp_path, SPECS[1])
+    assert failed.outcome == "failed"
+    assert failed.line.startswith(f"run {SPECS[1].key} failed (train): it failed; details in ")
+    with store.claimed(SPECS[2].key):
+        taken = attempted(tmp_path, SPECS[2])
+    assert taken.outcome == "elsewhere"
+    assert taken.line.startswith("process ")
+
+
+def test_ranks_count_what_another_command_could_not_measure(
+    tmp_path: Path, stand_in: StandIn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("benchmarks.ranks.world_size", lambda: 2)
+    monkeypatch.setattr("benchmarks.ranks.wait", lambda: None)
+    store = RunStore(tmp_path)
+    store.create()
+    held = RunStore(tmp_path)
+
+    def finished_meanwhile(specs: Any, of: RunStore, console: Console) -> tuple[list[RunSpec], int]:
+        # Between the look at what is missing and its turn another command finishes one, and cannot measure it.
+        with held.writing(SPECS[1].key) as folder:
+            record = {"row": {}, "failure": {"stage": "measure", "message": "no convergence"}}
+            write_json(folder / "run.json", record)
+        return list(specs), 0
+
+    monkeypatch.setattr(execution, "outstanding", finished_meanwhile)
+    assert carried_out(tmp_path) == 1
+    assert SPECS[1].key not in stand_in.done
+    assert len(stand_in.done) == 3

@@ -125,10 +125,11 @@ def test_a_model_over_several_gpus_is_not_recorded(monkeypatch: pytest.MonkeyPat
 
 
 def test_methods_whose_passes_change_have_no_cuda_graphs(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("benchmarks.plan._device", lambda settings: "cuda")
-    assert all(spec.cuda_graphs for spec in plan_runs(replace(SETTINGS, cuda_graphs=True))[0])
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    graphed = replace(SETTINGS, device="cuda", cuda_graphs=True)
+    assert all(spec.cuda_graphs for spec in plan_runs(graphed)[0])
     with pytest.raises(UsageError, match=r"--cuda-graphs: passes of flat-lora change"):
-        plan_runs(replace(SETTINGS, cuda_graphs=True, methods=("lora", "flat-lora")))
+        plan_runs(replace(graphed, methods=("lora", "flat-lora")))
 
 
 def test_landscapes_are_part_of_the_key_of_runs_that_store_them_alone() -> None:

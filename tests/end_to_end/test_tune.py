@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from benchmarks import compare
+from benchmarks import compare, execution
 from benchmarks.tasks import Example
 from benchmarks.tasks.pocket_math import PocketMath
 from tests.models import save_tiny_model
@@ -29,7 +29,7 @@ def test_trials_never_read_the_test_split_and_the_final_runs_do(
 ) -> None:
     save_tiny_model(tmp_path / "model")
     read: list[tuple[str, str]] = []
-    carry_out, examples = compare.run_all, PocketMath.examples
+    carry_out, examples = execution.run_all, PocketMath.examples
     phase = "planning"
 
     def noted(task: PocketMath, split: Any) -> tuple[Example, ...]:
@@ -42,7 +42,7 @@ def test_trials_never_read_the_test_split_and_the_final_runs_do(
         return carry_out(*args, **kwargs)
 
     monkeypatch.setattr(PocketMath, "examples", noted)
-    monkeypatch.setattr(compare, "run_all", run_all)
+    monkeypatch.setattr(execution, "run_all", run_all)
     assert compare.main(arguments(tmp_path)) == 0
     assert {split for where, split in read if where != "out"} == {"train", "validation"}
     assert {split for where, split in read if where == "out"} == {"train", "validation", "test"}

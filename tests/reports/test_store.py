@@ -20,7 +20,7 @@ def edit(path: Path, change: Callable[[Any], Any]) -> None:
 
 
 def test_everything_written_is_loaded(one_seed: Path) -> None:
-    store = load_store(one_seed)
+    store = load_store(str(one_seed))
     assert [run.method for run in store.runs] == ["lora", "lora-sam", "bilora"]
     assert (store.tasks, store.seeds, store.baseline) == (("pocket-math",), (0,), "lora")
     assert store.holes == ()

@@ -4,7 +4,9 @@ import json
 from pathlib import Path
 from typing import Any
 
-from benchmarks.claims.board import html_page, interval, markdown_page, readme_table, summary, write_board
+import pytest
+
+from benchmarks.claims.board import html_page, interval, main, markdown_page, readme_table, summary, write_board
 
 
 def claim(**changes: Any) -> dict[str, Any]:
@@ -61,3 +63,13 @@ def test_all_three_files_are_written(tmp_path: Path) -> None:
     assert json.loads((tmp_path / "claims.json").read_text()) == board
     assert (tmp_path / "claims.md").read_text() == markdown_page(board)
     assert (tmp_path / "claims.html").read_text() == html_page(board)
+
+
+def test_the_command_prints_the_table_and_answers_what_is_no_board_in_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_board(tmp_path, record(claim()))
+    assert main([str(tmp_path / "claims.json")]) == 0
+    assert capsys.readouterr().out.strip() == readme_table(record(claim()))
+    assert main([str(tmp_path / "absent.json")]) == 2
+    assert "expected a claims.json" in capsys.readouterr().err

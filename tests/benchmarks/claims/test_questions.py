@@ -180,7 +180,7 @@ def test_one_seed_decides_nothing(tmp_path: Path) -> None:
 
 
 def test_graphs_are_for_plain_lora_on_full_precision(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("benchmarks.plan._device", lambda settings: "cuda")
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
     scope = Scope(CompareSettings(cuda_graphs=True), ("pocket-math",))
     found = {name: scope.specs(Arm(name), "pocket-math")[0].cuda_graphs for name in ("bilora", "dora+bilora", "qlora")}
     assert found == {"bilora": True, "dora+bilora": False, "qlora": False}
