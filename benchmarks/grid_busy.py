@@ -25,13 +25,13 @@ from rich.console import Console
 
 from benchmarks import parsing
 from benchmarks.checkpoints import CheckpointPolicy
-from benchmarks.curvature.options import read_device, read_flags, read_out
 from benchmarks.environment import environment
 from benchmarks.errors import UsageError
 from benchmarks.executors import check_executor, open_executor
 from benchmarks.executors.busy import Span, busy_seconds, busy_share, repeated_runs, wall_seconds
 from benchmarks.executors.grid import Grid
 from benchmarks.executors.utilisation import Utilisation
+from benchmarks.flags import read_device, read_flags, read_out
 from benchmarks.one_line_parser import OneLineParser
 from benchmarks.plan import plan_runs
 from benchmarks.settings import CompareSettings
