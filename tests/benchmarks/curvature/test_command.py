@@ -17,7 +17,7 @@ def test_peers_are_compared_at_one_true_accuracy(tmp_path: Path) -> None:
     out = tmp_path / "peers.json"
     flags: dict[str, Any] = {
         "--device": "cpu", "--models": "llama-tiny", "--seeds": 1, "--products": 20, "--draws": 2, "--steps": 8,
-        "--reference-products": 64, "--reference-draws": 2, "--peer-seconds": 5, "--out": out,
+        "--reference-products": 64, "--reference-draws": 2, "--peer-seconds": 60, "--out": out,
     }  # fmt: skip
     assert main(["peers", *(str(part) for pair in flags.items() for part in pair)]) == 0
     records = json.loads(out.read_text())["records"]
