@@ -102,7 +102,7 @@ def plan_comparison(comparison: Comparison) -> ComparisonPlan:
         check_replayable(choices)
     _check_tasks(settings)
     # GPUs need not be here either.
-    check_executor(replace(settings, workers=None) if settings.executor == "local" else settings, "cpu")
+    check_executor(settings, "cpu")
     missing = _missing_models(settings)
     finished: dict[tuple[str, str], int] | None = None
     unread = [task for task in settings.tasks if task in DATA_TASKS and settings.data is None]

@@ -92,10 +92,12 @@ class Attempt:
     Attributes:
         outcome: "elsewhere" where another command is at work on it.
         line: What is to be said of it, or nothing.
+        done: Whether it was carried out here and now, and not found finished.
     """
 
     outcome: Literal["finished", "failed", "elsewhere"]
     line: str = ""
+    done: bool = True
 
 
 def attempt(
@@ -104,9 +106,9 @@ def attempt(
     """Carry out one run if nobody else is at work on it and it is not finished yet; see `run_all` for the rest."""
     with store.claimed(spec.key) as mine:
         if not mine:
-            return Attempt(outcome="elsewhere", line=store.holder(spec.key))
+            return Attempt(outcome="elsewhere", line=store.holder(spec.key), done=False)
         if store.is_complete(spec.key):
-            return Attempt(outcome="finished" if store.problem(spec.key) is None else "failed")
+            return Attempt(outcome="finished" if store.problem(spec.key) is None else "failed", done=False)
         line = _carry_out(spec, model_folder, store, policy, progress)
     return Attempt(outcome="finished" if line is None else "failed", line=line or "")
 

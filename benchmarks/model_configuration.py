@@ -31,7 +31,8 @@ def read_config(source: str | Path, *, flag: str = "--model", trust_remote_code:
     except Exception as error:  # of any class: the values are somebody else's
         reason = one_line(error)
         if "trust_remote_code" in reason:
-            reason = "it needs code of its own repository; --trust-remote-code true runs that, if you trust it"
+            # One of the commands has the flag.
+            reason = "it needs code of its own repository; benchmarks.compare --trust-remote-code true runs that"
         raise UsageError(f"{flag}: {source} cannot be read: {reason}") from None
     names = config.architectures
     if names is not None and not (isinstance(names, list) and all(isinstance(name, str) for name in names)):

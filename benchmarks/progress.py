@@ -30,6 +30,19 @@ class TimeLeft(ProgressColumn):
         return Text(f"{left // 60:.0f}:{left % 60:02.0f} left")
 
 
+def live_bar(console: Console) -> Progress:
+    """Return one live line: bar, share, time left, and what is being done; nothing is drawn but on a terminal."""
+    return Progress(
+        BarColumn(bar_width=24),
+        TextColumn("{task.percentage:>3.0f}%"),
+        TimeLeft(),
+        TextColumn("{task.description}"),
+        console=console,
+        transient=True,
+        disable=not console.is_terminal,
+    )
+
+
 class ComparisonProgress:
     """Progress over the runs of a comparison.
 
@@ -42,15 +55,7 @@ class ComparisonProgress:
         self._weights = weights
         self._console = console
         self._done = 0.0
-        self._bar = Progress(
-            BarColumn(bar_width=24),
-            TextColumn("{task.percentage:>3.0f}%"),
-            TimeLeft(),
-            TextColumn("{task.description}"),
-            console=console,
-            transient=True,
-            disable=not console.is_terminal,
-        )
+        self._bar = live_bar(console)
         self._task = self._bar.add_task("", total=sum(weights) or 1.0)
 
     def __enter__(self) -> ComparisonProgress:

@@ -45,8 +45,8 @@ class SharpnessMixin(MethodCheckpoints):
             `bilora.flat.FlatAdamW` where AdamW is asked for. It pays where a GPU waits for Python: small models, short
             rows. Each shape of a batch is recorded once, sixteen of them at most: let the collator pad to few lengths.
             The Trainer itself waits for every loss unless `args.logging_nan_inf_filter` is false. What a loss of your
-            own decides in Python is decided once, when it is recorded. Under DDP every rank replays its own passes, and gradients
-            are averaged after them.
+            own decides in Python is decided once, when it is recorded. Under DDP every rank replays its own passes, and
+            gradients are averaged after them.
         **kwargs: Everything else the Trainer takes.
 
     Raises:

@@ -6,13 +6,27 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from peft import LoraConfig
 from transformers import TrainingArguments
 
 from bilora import SharpnessTrainer
+from bilora.methods import METHODS
 from tests.tiny import as_batch, examples, lora_config, tiny_llama
 
 
-def trainer(folder: Path, method: str, *, dropout: float = 0.0, **changes: Any) -> SharpnessTrainer:
+def config_for(name: str, **changes: Any) -> LoraConfig | None:
+    """Methods that train all weights take no adapter."""
+    return None if METHODS[name].trains_all_weights else lora_config(**changes)
+
+
+def trainer(
+    folder: Path,
+    method: str,
+    *,
+    dropout: float = 0.0,
+    rows: list[Any] | None = None,
+    **changes: Any,
+) -> SharpnessTrainer:
     settings: dict[str, Any] = {
         "output_dir": str(folder),
         "per_device_train_batch_size": 8,
@@ -32,8 +46,8 @@ def trainer(folder: Path, method: str, *, dropout: float = 0.0, **changes: Any) 
         model,
         TrainingArguments(**{**settings, **changes}),
         method=method,
-        peft_config=lora_config(lora_dropout=dropout),
-        train_dataset=examples(24),
+        peft_config=config_for(method, lora_dropout=dropout),
+        train_dataset=rows or examples(24),
         eval_dataset=examples(8, seed=9),
         data_collator=as_batch,
     )

@@ -42,17 +42,7 @@ class Executor(Protocol):
 class Inline:
     """This process, and with it all ranks of a launcher."""
 
-    def run_all(
-        self,
-        specs: Sequence[RunSpec],
-        *,
-        model_folders: Mapping[str, Path],
-        store: RunStore,
-        console: Console,
-        policy: CheckpointPolicy | None = None,
-    ) -> int:
-        """Carry out what is missing, one run after the other."""
-        return execution.run_all(specs, model_folders=model_folders, store=store, console=console, policy=policy)
+    run_all = staticmethod(execution.run_all)
 
     def __enter__(self) -> Self:
         return self

@@ -55,7 +55,7 @@ class Answer:
         outcome: "elsewhere" where another command is at work on the run, "storage" where the store cannot be written.
         line: What is to be said of it, or nothing; the holder of the run where it is elsewhere.
         began: When the worker took it up, in seconds since 1970 on the worker's clock.
-        ended: When it was done with it.
+        ended: When it was done with it; the same moment if there was nothing to do.
     """
 
     outcome: Literal["finished", "failed", "elsewhere", "storage"]
@@ -95,4 +95,4 @@ def do(job: Job) -> Answer:
             )
     except StorageError as error:
         return Answer(outcome="storage", line=str(error), began=began, ended=time.time())
-    return Answer(outcome=found.outcome, line=found.line, began=began, ended=time.time())
+    return Answer(outcome=found.outcome, line=found.line, began=began, ended=time.time() if found.done else began)

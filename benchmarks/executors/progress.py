@@ -10,9 +10,8 @@ import time
 from collections.abc import Callable, Sequence
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn
 
-from benchmarks.progress import TimeLeft
+from benchmarks.progress import live_bar
 
 #: A run that takes longer than expected is not shown as done.
 _MOST = 0.95
@@ -42,18 +41,12 @@ class GridProgress:
         self._clock = clock
         self._began: dict[int, float] = {}
         self._done: set[int] = set()
-        self._seconds = 0.0
+        # Of the runs that are done: what they took, and what they were expected to take.
+        self._seconds = self._finished = 0.0
+        self._total = sum(expected)
         self._started = clock()
-        self._bar = Progress(
-            BarColumn(bar_width=24),
-            TextColumn("{task.percentage:>3.0f}%"),
-            TimeLeft(),
-            TextColumn("{task.description}"),
-            console=console,
-            transient=True,
-            disable=not console.is_terminal,
-        )
-        self._task = self._bar.add_task("starting workers", total=sum(expected) or 1.0)
+        self._bar = live_bar(console)
+        self._task = self._bar.add_task("starting workers", total=self._total or 1.0)
 
     def __enter__(self) -> GridProgress:
         self._bar.start()
@@ -77,6 +70,7 @@ class GridProgress:
         now = self._clock()
         seconds = now - self._began.pop(index, now)
         self._done.add(index)
+        self._finished += self._expected[index]
         self._seconds += seconds
         self.show()
         left = self._left(now)
@@ -93,12 +87,11 @@ class GridProgress:
         self._bar.update(self._task, completed=self._completed(self._clock()), description=text)
 
     def _completed(self, now: float) -> float:
-        finished = sum(self._expected[index] for index in self._done)
-        pace = self._seconds / finished if finished and self._seconds else 1.0
+        pace = self._seconds / self._finished if self._finished and self._seconds else 1.0
         running = (min((now - began) / pace, _MOST * self._expected[index]) for index, began in self._began.items())
-        return finished + sum(running)
+        return self._finished + sum(running)
 
     def _left(self, now: float) -> float:
         """Return the elapsed time scaled to the rest of the work."""
-        completed, total = self._completed(now), sum(self._expected)
-        return (now - self._started) * (total - completed) / completed if completed else 0.0
+        completed = self._completed(now)
+        return (now - self._started) * (self._total - completed) / completed if completed else 0.0

@@ -123,7 +123,7 @@ def _reason(error: BaseException, *, raised: bool) -> str:
 def _all_places(ray: Any, device: str, threads: int) -> int:
     found = places(ray, device=device, threads=threads)
     if not found:
-        lacking = "a GPU" if device == "cuda" else f"{threads} cores for a run (--threads)"
+        lacking = "a GPU" if device == "cuda" else f"room for a run (--threads {threads})"
         raise UsageError(
             f"--workers: no node of the cluster has {lacking} now; give the number of workers that may wait for nodes"
         )

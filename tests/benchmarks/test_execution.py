@@ -145,8 +145,8 @@ def test_one_attempt_finishes_fails_or_finds_the_run_taken(tmp_path: Path, stand
     store = RunStore(tmp_path)
     store.create()
     stand_in.failing = {SPECS[1].key: ValueError("its own mistake")}
-    assert attempted(tmp_path, SPECS[0]) == execution.Attempt(outcome="finished")
-    assert attempted(tmp_path, SPECS[0]) == execution.Attempt(outcome="finished")
+    assert attempted(tmp_path, SPECS[0]) == execution.Attempt(outcome="finished", done=True)
+    assert attempted(tmp_path, SPECS[0]) == execution.Attempt(outcome="finished", done=False)
     assert stand_in.done == [SPECS[0].key]  # once
     failed = attempted(tmp_path, SPECS[1])
     assert failed.outcome == "failed"

@@ -127,7 +127,7 @@ def test_code_of_a_model_is_run_only_where_that_is_asked_for(tmp_path: Path) -> 
         f"from transformers import LlamaConfig\nopen({str(mark)!r}, 'w').close()\nclass OwnConfig(LlamaConfig):\n"
         "    model_type = 'own'\n"
     )
-    with pytest.raises(UsageError, match="it needs code of its own repository; --trust-remote-code true runs that"):
+    with pytest.raises(UsageError, match=r"repository; benchmarks\.compare --trust-remote-code true runs that"):
         locate_model(str(folder))
     assert not mark.exists()
     assert locate_model(str(folder), trust_remote_code=True) == folder

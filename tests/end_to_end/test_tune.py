@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from benchmarks import compare, execution
+from benchmarks import compare
+from benchmarks.executors.choice import Inline
 from benchmarks.tasks import Example
 from benchmarks.tasks.pocket_math import PocketMath
 from tests.models import save_tiny_model
@@ -29,7 +30,7 @@ def test_trials_never_read_the_test_split_and_the_final_runs_do(
 ) -> None:
     save_tiny_model(tmp_path / "model")
     read: list[tuple[str, str]] = []
-    carry_out, examples = execution.run_all, PocketMath.examples
+    carry_out, examples = Inline.run_all, PocketMath.examples
     phase = "planning"
 
     def noted(task: PocketMath, split: Any) -> tuple[Example, ...]:
@@ -42,7 +43,7 @@ def test_trials_never_read_the_test_split_and_the_final_runs_do(
         return carry_out(*args, **kwargs)
 
     monkeypatch.setattr(PocketMath, "examples", noted)
-    monkeypatch.setattr(execution, "run_all", run_all)
+    monkeypatch.setattr(Inline, "run_all", staticmethod(run_all))
     assert compare.main(arguments(tmp_path)) == 0
     assert {split for where, split in read if where != "out"} == {"train", "validation"}
     assert {split for where, split in read if where == "out"} == {"train", "validation", "test"}

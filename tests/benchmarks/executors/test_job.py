@@ -31,8 +31,15 @@ def test_the_answer_says_how_it_went_and_when(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(execution, "attempt", lambda *_, **__: Attempt(outcome="failed", line="why"))
     answer = do(JOB)
     assert (answer.outcome, answer.line) == ("failed", "why")
-    assert answer.began <= answer.ended
+    assert answer.began < answer.ended
     assert Answer(**json.loads(json.dumps(answer.as_dict()))) == answer
+
+
+def test_a_run_that_was_found_finished_took_no_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(execution, "attempt", lambda *_, **__: Attempt(outcome="finished", done=False))
+    answer = do(JOB)
+    assert answer.outcome == "finished"
+    assert answer.began == answer.ended > 0
 
 
 def test_a_store_that_cannot_be_written_is_an_answer(monkeypatch: pytest.MonkeyPatch) -> None:

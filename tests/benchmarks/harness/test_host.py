@@ -113,7 +113,7 @@ def test_four_bits_and_other_types_are_loaded(place: Path) -> None:
 
 
 def test_what_cannot_be_read_is_refused(place: Path, tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="cannot be loaded as a language model"):
+    with pytest.raises(UsageError, match="cannot be read: Unrecognized model"):
         load_base(Base(source=str(tmp_path)), dtype="float32", device=CPU)
     (place / "pickled").mkdir()
     for name in ("config.json", "tokenizer.json", "tokenizer_config.json"):

@@ -9,14 +9,14 @@ from typing import Any
 
 import pytest
 import torch
-from peft import LoraConfig
 from torch import Tensor, nn
-from transformers import TrainingArguments
 
 from bilora import Method, SharpnessTrainer, attach, build_optimizer, create_method, method_names
 from bilora.methods import METHODS
+from tests import trainers
 from tests.driving import train
-from tests.tiny import TinyMlp, as_batch, examples, lora_config, tiny_llama, tiny_t5
+from tests.tiny import TinyMlp, as_batch, examples, tiny_llama, tiny_t5
+from tests.trainers import config_for
 
 # Noise drawn in the shape of a micro-batch's logits is other noise for other micro-batches.
 BOUND_TO_MICRO_BATCHES = {"rop"}
@@ -27,11 +27,6 @@ MODELS: dict[str, tuple[Callable[[], nn.Module], dict[str, Any]]] = {
     "t5": (tiny_t5, {"task_type": "SEQ_2_SEQ_LM"}),
     "module": (TinyMlp, {"task_type": None, "target_modules": ["first", "second"]}),
 }
-
-
-def config_for(name: str, **changes: Any) -> LoraConfig | None:
-    """Methods that train all weights take no adapter."""
-    return None if METHODS[name].trains_all_weights else lora_config(**changes)
 
 
 def tried(name: str, kind: str = "llama", **options: Any) -> tuple[Any, Method]:
@@ -47,29 +42,8 @@ def tried(name: str, kind: str = "llama", **options: Any) -> tuple[Any, Method]:
 def trainer(
     folder: Path, name: str, *, dropout: float = 0.0, rows: list[Any] | None = None, **changes: Any
 ) -> SharpnessTrainer:
-    settings: dict[str, Any] = {
-        "output_dir": str(folder),
-        "per_device_train_batch_size": 8,
-        "max_steps": 4,
-        "learning_rate": 1e-2,
-        "logging_steps": 2,
-        "save_strategy": "no",
-        "report_to": [],
-        "use_cpu": True,
-        "disable_tqdm": True,
-        "seed": 4,
-        "data_seed": 4,
-    }
-    model = tiny_llama()
-    torch.manual_seed(3)
-    return SharpnessTrainer(
-        model,
-        TrainingArguments(**{**settings, **changes}),
-        method=name,
-        peft_config=config_for(name, lora_dropout=dropout),
-        train_dataset=rows or examples(32),
-        data_collator=as_batch,
-    )
+    given = {"max_steps": 4, **changes}
+    return trainers.trainer(folder, name, dropout=dropout, rows=rows or examples(32), **given)
 
 
 def state(run: SharpnessTrainer) -> dict[str, Tensor]:
