@@ -26,7 +26,7 @@ from transformers import AutoModelForCausalLM
 from benchmarks import parsing
 from benchmarks.curvature.shapes import LlamaShape
 from benchmarks.environment import environment
-from benchmarks.errors import UsageError, nearest
+from benchmarks.errors import UsageError, first_line, nearest
 from benchmarks.flags import read_flags, read_out
 from benchmarks.model_shapes import SHAPES, ModelShape, language_batch, transformer
 from benchmarks.multi_gpu_curvature import WAYS, measure_curvature
@@ -80,9 +80,9 @@ class Setting:
 class Records:
     """The results so far, in a file that rank 0 rewrites after every stage; the clock of the whole command."""
 
-    def __init__(self, out: Path | None, against: Path | None, device: torch.device, *, limit: float) -> None:
+    def __init__(self, out: Path | None, against: dict[str, Any], device: torch.device, *, limit: float) -> None:
         self._out = out
-        self._against: dict[str, Any] = {} if against is None else json.loads(against.read_text())
+        self._against = against
         self._started = time.perf_counter()
         self._limit = limit
         self.content: dict[str, Any] = {
@@ -128,7 +128,7 @@ class Records:
         try:
             self.add(stage, head | work())
         except torch.cuda.OutOfMemoryError as error:
-            self.add(stage, head | {"error": str(error).splitlines()[0]})
+            self.add(stage, head | {"error": first_line(error)})
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -213,13 +213,25 @@ def _read(options: argparse.Namespace) -> dict[str, Any]:
                 )
     if options.shape not in LANGUAGE_SHAPES:
         raise UsageError(f"--shape: unknown {options.shape!r}{nearest(options.shape, LANGUAGE_SHAPES)}")
-    if options.against is not None and not Path(options.against).is_file():
-        raise UsageError(f"--against: {options.against} is no file; make it with --nproc-per-node 1")
+    against = {} if options.against is None else _reference(Path(options.against))
     if not distributed.is_torchelastic_launched():
         raise UsageError("start this with torchrun, for example torchrun --standalone --nproc-per-node 2 -m ...")
     if values["micro_batches"] % int(os.environ["WORLD_SIZE"]):
         raise UsageError(f"--micro-batches: found {values['micro_batches']}; expected a multiple of the ranks")
-    return values | {"against": None if options.against is None else Path(options.against)}
+    return values | {"against": against}
+
+
+def _reference(path: Path) -> dict[str, Any]:
+    """Return the records of one GPU."""
+    if not path.is_file():
+        raise UsageError(f"--against: {path} is no file; make it with --nproc-per-node 1")
+    try:
+        found = json.loads(path.read_text())
+    except (ValueError, RecursionError) as error:
+        raise UsageError(f"--against: {path} is no JSON ({first_line(error)})") from None
+    if not isinstance(found, dict) or not isinstance(found.get("training"), list):
+        raise UsageError(f"--against: {path} holds no records of this command (--out with --nproc-per-node 1)")
+    return found
 
 
 def _start(kind: str) -> torch.device:

@@ -17,6 +17,8 @@ from benchmarks.multi_gpu import main
         (["--shape", "llama-3.1-8"], "--shape: unknown 'llama-3.1-8', did you mean 'llama-3.1-8b'?"),
         (["--modes", "dpp"], "--modes: unknown 'dpp', did you mean 'ddp'?"),
         (["--against", "nowhere.json"], "--against: nowhere.json is no file"),
+        (["--against", "README.md"], "--against: README.md is no JSON"),
+        (["--against", "benchmarks/results/reliability.json"], "reliability.json holds no records of this command"),
         (["--steps", "0"], "--steps: found '0'"),
         ([], "start this with torchrun"),
     ],
