@@ -97,6 +97,6 @@ for name, options in [("lora", {}), ("lora-sam", {"rho": 0.01}), ("bilora", {"rh
 #   lora lambda max   20.09 (residual 6e-02), worst rise 0.0367
 # ```
 #
-# One seed, 60 steps and one machine say nothing about the methods; the three have not even reached the same loss. What to
-# see here is the shape of it: the same two calls for every method, the loss first, both spaces, and the perturbation in
-# one unit.
+# One seed, 60 steps and one machine say nothing about the methods; the three have not even reached the same loss. What
+# to see here is the shape of it: the same two calls for every method, the loss first, both spaces, and the
+# perturbation in one unit.
