@@ -2,7 +2,7 @@
 # # Three methods by hand
 #
 # The comparison command does this with seeds, tasks, intervals and a report. Here it is in a page of Python: train
-# LoRA, LoRA-SAM and Bi-LoRA on the same batches, and measure where each one ends. Takes a few minutes on two cores.
+# LoRA, LoRA-SAM and Bi-LoRA on the same batches, and measure where each one ends. Takes a few minutes.
 
 # %%
 import torch
@@ -83,5 +83,20 @@ for name, options in [("lora", {}), ("lora-sam", {"rho": 0.01}), ("bilora", {"rh
         )
 
 # %% [markdown]
-# One seed on one machine says nothing about the methods. What to see here is the shape of it: the same two calls for
-# every method, the loss first, both spaces, and the perturbation in one unit.
+# This was printed, after two minutes of one core:
+#
+# ```text
+# lora: loss 0.0130, 60 gradients, mean ||dW|| perturbed 0.0000
+#   full lambda max   35.90 (residual 4e-02), worst rise 0.0880
+#   lora lambda max    3.43 (residual 3e-03), worst rise 0.0133
+# lora-sam: loss 0.0184, 120 gradients, mean ||dW|| perturbed 0.0133
+#   full lambda max  243.20 (residual 4e-01), worst rise 0.2921
+#   lora lambda max   30.82 (residual 9e-02), worst rise 0.0359
+# bilora: loss 0.0201, 60 gradients, mean ||dW|| perturbed 0.0500
+#   full lambda max  201.31 (residual 7e-01), worst rise 0.3591
+#   lora lambda max   20.09 (residual 6e-02), worst rise 0.0367
+# ```
+#
+# One seed, 60 steps and one machine say nothing about the methods; the three have not even reached the same loss. What
+# to see here is the shape of it: the same two calls for every method, the loss first, both spaces, and the
+# perturbation in one unit.

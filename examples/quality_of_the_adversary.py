@@ -3,7 +3,7 @@
 #
 # Bi-LoRA's auxiliary climbs a little at every step, on gradients that are one step old. The corrected Proposition 3
 # says what the best adversary of its rank and radius would be, so one can ask at every step how good the real one is:
-# 1 is ideal, 0 is a random direction. Takes a few seconds.
+# 1 is ideal, 0 raises the loss not at all to first order. Takes a few seconds.
 
 # %%
 import torch
