@@ -1,6 +1,7 @@
 """Shows which run is being worked on, at which step and loss, and how much time is left.
 
-On a terminal this is one live line with a bar; elsewhere (a log file, CI) one plain line per stage. The time left
+On a terminal this is one live line with a bar; elsewhere (a log file, CI) one plain line per stage, and within a
+long stage one a minute. The time left
 is the elapsed time scaled by the share of the work that remains, where a run counts by its gradients per step.
 """
 
@@ -16,6 +17,8 @@ from rich.text import Text
 
 # Shares of a run's wall-clock time, as measured on the shipped task with plain LoRA.
 STAGE_SHARES = {"training": 0.6, "scoring": 0.15, "measuring": 0.25}
+# Seconds between the plain lines of a stage.
+QUIET_SECONDS = 60.0
 Update = Callable[[float, str], None]
 
 
@@ -92,16 +95,25 @@ class RunProgress:
         self._parent = parent
         self._index = index
         self._label = label
+        self._stage = ""
 
     def stage(self, name: str) -> Update:
-        """Begin a stage of `STAGE_SHARES` and return its `update(fraction, note)`."""
+        """Begin a stage of `STAGE_SHARES` and return its `update(fraction, note)`; said once if begun twice."""
         names = list(STAGE_SHARES)
         before = sum(STAGE_SHARES[earlier] for earlier in names[: names.index(name)])
 
+        said = time.monotonic()
+
         def update(fraction: float, note: str) -> None:
+            nonlocal said
             share = before + STAGE_SHARES[name] * fraction
             self._parent.show(self._index, share, f"{self._label} · {name} {note}")
+            if time.monotonic() - said >= QUIET_SECONDS:
+                said = time.monotonic()
+                self._parent.say(f"      {self._label}: {name}, {fraction:.0%}, {note}")
 
-        self._parent.say(f"      {self._label}: {name}")
+        if name != self._stage:
+            self._parent.say(f"      {self._label}: {name}")
+        self._stage = name
         update(0.0, "")
         return update

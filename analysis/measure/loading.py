@@ -8,6 +8,7 @@ says which kind of model it is. A checkpoint of this project's Trainer carries t
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,11 @@ AUXILIARY = "auxiliary"
 METHOD_STATE = "method_state.safetensors"
 # An adapter that keeps a head or embeddings whole stays far below this many times its base.
 _LARGEST_SHARE = 4
+# PyTorch's words where a matrix of the file has another shape than that of the model.
+_OTHER_SHAPE = re.compile(
+    r"size mismatch for (?P<name>\S+): copying a param with shape torch\.Size\((?P<its>\[.*?\])\) from checkpoint, "
+    r"the shape in current model is torch\.Size\((?P<needed>\[.*?\])\)"
+)
 DTYPES = {"float32": torch.float32, "float64": torch.float64, "bfloat16": torch.bfloat16}
 
 
@@ -121,6 +127,19 @@ def _tokenizer(source: str) -> Any:
     return tokenizer
 
 
+def misfit(error: Exception) -> str:
+    """Return in one line why PEFT could not put an adapter on a base: the first matrix that differs, or its words."""
+    words = " ".join(str(error).split())
+    found = _OTHER_SHAPE.search(words)
+    if found is None:
+        return words[:300] or type(error).__name__
+    name = found["name"].removeprefix("base_model.model.").replace(".default", "")
+    return (
+        f"{name} has the shape {found['its']}, and this base needs {found['needed']}; "
+        "name the adapter's own base with --model"
+    )
+
+
 def _with_adapter(base: Any, folder: Path, found: AdapterFolder) -> Any:
     """Put an adapter on its base; PEFT loads what fits and is silent about what does not, so that is checked."""
     from peft import PeftModel
@@ -133,8 +152,7 @@ def _with_adapter(base: Any, folder: Path, found: AdapterFolder) -> Any:
     try:
         model = PeftModel.from_pretrained(base, str(folder), use_safetensors=True)
     except Exception as error:  # of any class: the values are somebody else's
-        reason = " ".join(str(error).split())[:300] or type(error).__name__
-        raise AnalysisError(f"--adapter: {folder} does not fit the base model: {reason}") from None
+        raise AnalysisError(f"--adapter: {folder} does not fit the base model: {misfit(error)}") from None
     own = {name.replace(".default", "") for name in model.state_dict()}
     missing = [name for name in found.shapes if name not in own]
     if missing:

@@ -55,12 +55,6 @@ def tiny_adapters(folder: Path, names: Names, monkeypatch: pytest.MonkeyPatch) -
         save_adapter(folder / name, base, seed=seed, size=0.05)
 
 
-def make_model(folder: Path, names: Names, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A function that makes a model, always the same, and three batches."""
-    names["make_model"] = tiny_llama
-    names["batches"] = [as_batch(examples(seed=seed)) for seed in range(3)]
-
-
 def registered(folder: Path, names: Names, monkeypatch: pytest.MonkeyPatch) -> None:
     """The methods that the page defines stand in the registry, as if their file and row were there."""
     for value in list(names.values()):
@@ -69,5 +63,5 @@ def registered(folder: Path, names: Names, monkeypatch: pytest.MonkeyPatch) -> N
 
 
 SETUPS: dict[str, Callable[[Path, Names, pytest.MonkeyPatch], None]] = {
-    setup.__name__: setup for setup in (trainer, loop, eager_compiler, adapters, tiny_adapters, make_model, registered)
+    setup.__name__: setup for setup in (trainer, loop, eager_compiler, adapters, tiny_adapters, registered)
 }

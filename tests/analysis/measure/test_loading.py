@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 from peft import LoraConfig, get_peft_model
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM
 
 from analysis.errors import AnalysisError
@@ -93,3 +93,16 @@ def test_an_adapter_whose_configuration_has_a_wrong_value_is_refused_in_one_line
     with pytest.raises(AnalysisError, match=f"^--adapter: {folder} does not fit the base model: ") as error:
         loaded(base, folder)
     assert "\n" not in str(error.value)
+
+
+def test_an_adapter_of_a_wider_base_names_one_matrix_and_both_shapes(base: Path, adapter: Path, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(adapter, tmp_path / "adapter"))
+    weights = load_file(folder / "adapter_model.safetensors")
+    save_file({name: value.repeat(1, 2) for name, value in weights.items()}, folder / "adapter_model.safetensors")
+    expected = (
+        f"--adapter: {folder} does not fit the base model: model.layers.0.self_attn.q_proj.lora_A.weight has the "
+        "shape [2, 32], and this base needs [2, 16]; name the adapter's own base with --model"
+    )
+    with pytest.raises(AnalysisError) as error:
+        loaded(base, folder)
+    assert str(error.value) == expected
