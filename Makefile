@@ -25,8 +25,9 @@ $(VENV)/.docs: $(VENV)/.installed
 	touch $@
 
 # The pages and examples that train or measure; the others are in the test suite.
-test-pages: $(VENV)/.installed
+test-pages: $(VENV)/.docs
 	$(BIN)/python -m pytest -m slow tests/docs
+	$(BIN)/python -m pytest -m "not slow" tests/docs/test_api.py
 
 # The site in docs/_build/html: offline, warnings are errors, every internal link is followed.
 docs: $(VENV)/.docs

@@ -25,6 +25,7 @@ def test_a_name_of_an_unknown_module_stops_the_build(tmp_path: Path, monkeypatch
 
 
 def test_functions_stand_before_classes_before_constants() -> None:
+    pytest.importorskip("sphinx")
     (sharpness,) = [subject for subject in api.SUBJECTS if subject.page == "analysis-sharpness"]
     names = api.names_of(sharpness)
     assert names.index("worst_case") < names.index("WorstCase") < names.index("NORMS")

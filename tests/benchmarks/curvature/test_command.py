@@ -12,6 +12,7 @@ from benchmarks.curvature.__main__ import SCRIPTS, main
 from benchmarks.curvature.peer_routes import Route, trace_routes
 
 
+@pytest.mark.slow
 def test_peers_are_compared_at_one_true_accuracy(tmp_path: Path) -> None:
     pytest.importorskip("pyhessian")
     out = tmp_path / "peers.json"
