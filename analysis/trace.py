@@ -108,7 +108,7 @@ def trace(
     sketch = TraceSketch(operator, capacity, seed=seed, storage=basis_storage, dtype=basis_dtype)
     run = _Run(sketch, tolerance, max_products, on_progress)
     run.sketch(capacity, with_estimates=method in ("auto", "xtrace"), while_it_pays=method == "auto")
-    used = ["xtrace"] * bool(run.samples)
+    used = ["xtrace"] * (method != "hutch++" and bool(run.samples))
     if method != "xtrace":
         used += ["hutch++" if sketch.size else "hutchinson"] * run.probe()
     value, error = mean_and_error(run.samples)

@@ -83,6 +83,7 @@ def test_a_sketch_that_spans_the_range_is_exact(matrix_operator, symmetric_matri
         assert found.low == found.high == found.value
         assert found.converged
         assert found.products <= 12
+        assert found.method == ("hutch++" if method == "hutch++" else "xtrace")
 
 
 def test_samples_are_those_of_their_definition(matrix_operator, symmetric_matrix) -> None:
