@@ -29,7 +29,7 @@ class TraceSketch:
         dtype: Type Q is kept in; None for that of the products.
 
     Attributes:
-        products: Products taken, two per column.
+        products: Products taken, two per column and one per probe.
         captured: Whether Q spans the range of the operator to rounding, so that the trace on it is the trace.
     """
 
@@ -50,7 +50,7 @@ class TraceSketch:
         self._epsilon = max(torch.finfo(vectors.working_dtype(block.dtype)).eps for block in first)
         self._basis = KrylovBasis(first, capacity, storage=storage, dtype=dtype)
         self._triangle: Floats = np.zeros((capacity, capacity))
-        self._squares: list[float] = []
+        self._forms: list[float] = []
 
     @property
     def size(self) -> int:
@@ -60,7 +60,7 @@ class TraceSketch:
     @property
     def quadratic_forms(self) -> list[float]:
         """w_j^T M w_j of the test vectors: Hutchinson's samples, from the products that built the sketch."""
-        return self._squares[: self.size]
+        return self._forms[: self.size]
 
     def random(self, index: int) -> Vector:
         """Return the test vector w_index."""
@@ -70,7 +70,7 @@ class TraceSketch:
         """Add one column, at two products."""
         test = self.random(self.size)
         product = self._operator.matvec(test)
-        self._squares.append(vectors.dot(test, product))
+        self._forms.append(vectors.dot(test, product))
         scale = vectors.norm(product)
         column, coefficients, length = self._basis.orthogonalise(product)
         self.products += 1
@@ -108,7 +108,7 @@ class TraceSketch:
         left_out /= np.linalg.norm(left_out, axis=0)
         inside = overlap - left_out * (left_out * overlap).sum(axis=0)
         outside = (
-            np.array(self._squares[:k])
+            np.array(self._forms[:k])
             - 2.0 * (inside * triangle).sum(axis=0)
             + (inside * (on_span @ inside)).sum(axis=0)
         )
