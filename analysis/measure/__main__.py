@@ -87,9 +87,8 @@ def prepare(settings: MeasureSettings) -> tuple[Context, MeasureRecord, list[Par
         for start in range(0, len(examples) - settings.block_size + 1, settings.block_size)
     ]
     spaces = [parameter_space(loaded.model, name) for name in settings.spaces]
-    for space in spaces[:1]:
-        with space:
-            objective.check_determinism(space.tensors)
+    with spaces[0] as space:
+        objective.check_determinism(space.tensors)
     head = {
         "settings": {key: value for key, value in asdict(settings).items() if key not in ("spaces", "metrics", "out")},
         "kind": loaded.kind,

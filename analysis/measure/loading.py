@@ -18,9 +18,9 @@ from torch import nn
 
 from analysis.adapter_folder import CONFIG, AdapterFolder, check_adapter_folder
 from analysis.errors import AnalysisError
+from analysis.spaces.adapted import AUXILIARY
 from analysis.weight_files import check_links, check_weights
 
-AUXILIARY = "auxiliary"
 METHOD_STATE = "method_state.safetensors"
 # An adapter that keeps a head or embeddings whole stays far below this many times its base.
 _LARGEST_SHARE = 4

@@ -61,9 +61,7 @@ def write_page(content: Mapping[str, Any], folder: Path) -> Path:
             spaces=[
                 {
                     "name": name,
-                    "dimension": f"{content['spaces'].get(name, {}).get('dimension', '?'):,}"
-                    if name in content["spaces"]
-                    else "?",
+                    "dimension": f"{content['spaces'][name]['dimension']:,}" if name in content["spaces"] else "?",
                     "rows": rows(content["spaces"].get(name, {})),
                     "problems": list(content["problems"].get(name, {}).items()),
                 }
@@ -99,7 +97,7 @@ def rows(values: Mapping[str, Any]) -> list[tuple[str, str, str, str]]:
         found = values["m_sharpness"]
         error = f"± {_g(found['increase']['standard_error'])}"
         table.append(
-            ("m-sharpness", _g(found["increase"]["mean"]), error, f"{len(found['increase']['values'])} batches")
+            ("m-sharpness", _g(found["increase"]["mean"]), error, f"{len(found['increase']['values'])} blocks")
         )
     if "gradient" in values:
         table.append(("gradient norm", _g(values["gradient"]["norm"]), "", "in the space's coordinates"))

@@ -121,7 +121,7 @@ def measure_trace(context: Context, space: ParameterSpace, report: Progress) -> 
 
 
 def measure_sharpness(context: Context, space: ParameterSpace, report: Progress) -> Values:
-    """Return gradient norms, worst and average case in every norm, m-sharpness and the worst case over data blocks."""
+    """Return gradient norms, worst and average case in every norm, m-sharpness and the loss over data blocks."""
     s = context.settings
     with space:
         at = linearise(context.objective, space)
@@ -184,7 +184,7 @@ def measure_landscape(context: Context, space: ParameterSpace, report: Progress)
 
 
 def measure_capture(context: Context, space: ParameterSpace, report: Progress) -> Values:
-    """Return how much of the full space's worst case this space sees; {} in the full space itself.
+    """Return how much of the full space's worst case a space of factors or a tangent space sees; None in others.
 
     With an auxiliary adapter also how good an adversary it is, and the angles between it and the primary.
     """

@@ -130,7 +130,7 @@ class MeasureSettings:
     radius: float = flag(0.05, _positive, "rho of the worst case, ||dW||_F in weight space", metavar="X")
     average_radius: float = flag(1.0, _positive, "rho of the average case", metavar="X")
     block_size: int = flag(4, _integer(1), "examples of each block, for m-sharpness and errors over data")
-    draws: int = flag(8, _integer(2), "random directions or probes of averages, traces and densities")
+    draws: int = flag(8, _integer(2), "random directions of averages, or probes of densities")
     alphas: tuple[float, ...] = flag(
         (0.5, 1.0, 2.5, 4.0, 5.0), _list(_positive), "steps of the robustness curve", metavar="A,B"
     )
