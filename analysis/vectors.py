@@ -3,8 +3,9 @@
 A vector of an 8-billion-parameter model must never exist a second time as one concatenated tensor, so every
 operation here walks block by block. Sums inside a block are taken in float32 or better and sums over blocks in
 float64. Random vectors come from one generator per block, seeded by the block's name: a draw does not depend on the
-device, on the other blocks or on the global generator, which is how two models share directions. Blocks may be
-`DTensor`s, whose rows are spread over ranks (`analysis.sharding`): sums are then taken over the ranks too.
+other blocks' values or on the global generator, nor, up to ten million numbers, on the device, which is how two models
+share directions. Blocks may be `DTensor`s, whose rows are spread over ranks (`analysis.sharding`): sums are then taken
+over the ranks too.
 """
 
 from __future__ import annotations

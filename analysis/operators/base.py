@@ -65,7 +65,7 @@ class SpaceOperator:
             factors writes them.
         vector_dtype: Type of products and of random directions; None takes float32 or the weights' wider type. With
             torch.bfloat16 a vector of a large model takes half the memory, and random directions are drawn on the
-            weights' device, where 10^9 numbers take milliseconds instead of a minute.
+            weights' device, where 10^9 numbers take milliseconds instead of seconds.
     """
 
     symmetric = True

@@ -50,7 +50,8 @@ class RouteChoice:
         route: `reverse`, `forward` or `difference`.
         reason: What decided.
         checked_against: The independent route of the check, or None.
-        disagreement: ||one - other|| / ||other|| of the two routes' products along one random direction.
+        disagreement: Length of the difference of the two routes' products along one random direction, relative to the
+            longer product.
     """
 
     route: str
