@@ -1,8 +1,9 @@
 """The tables as CSV files with full precision and one quantity a column.
 
-A printed cell may hold a value, its error and an interval; here each is a column of its own, in SI units and
-fractions of one, so that a spreadsheet or a script can take the numbers without parsing text. Missing values are
-empty fields.
+A printed cell may hold a value, its error and an interval; here each is a column of its own, so that a spreadsheet or a
+script can take the numbers without parsing text. Comparison and sharpness are in SI units and fractions of one,
+published numbers in the paper's unit, entries of other tables as `Cell.numbers` has them. Missing values are empty
+fields.
 """
 
 from __future__ import annotations

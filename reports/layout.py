@@ -31,7 +31,8 @@ class Cell:
     """One entry: `text` with a smaller `detail`, or a hole with the `reason` why it is empty.
 
     Attributes:
-        numbers: (name, value) of what the text shows, in full precision and in the unit of the column; `value` first.
+        numbers: (name, value) of what the text shows, in full precision; `value` first. Scores, their averages and
+            differences are shares of full marks, all else (aggregates too) is in the unit of the column.
         mark: `best`, `tied` (not distinguishable from the best) or nothing.
     """
 

@@ -15,16 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from reports.dynamics import read_dynamics
-from reports.fields import (
-    Record,
-    RunStoreError,
-    check_schema,
-    mapping,
-    number,
-    read_record,
-    read_records,
-    text,
-)
+from reports.fields import Record, RunStoreError, check_schema, mapping, number, read_record, read_records, text
 from reports.harness import SIDE_FILE, harness_columns
 from reports.measurements import read_measurement
 from reports.runs import Example, Failure, Run

@@ -12,10 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from reports.dynamics import Dynamics
-from reports.fields import (
-    Record,
-    number,
-)
+from reports.fields import Record, number
 from reports.measurements import Measurement, SpaceMeasurement
 
 

@@ -181,7 +181,7 @@ def _sharpness_cells(row: SharpnessRow) -> tuple[Cell, ...]:
 
     def radius() -> Cell:
         if row.radius is None:
-            return hole(row.reason or "the runs of this row differ in their radius")
+            return hole(row.reason or "the runs of this row differ in their radius, or did not record it")
         average = "" if row.average_radius is None else f"average {setting(row.average_radius)}"
         return Cell(text=setting(row.radius), detail=average, numbers=(("value", row.radius),))
 
