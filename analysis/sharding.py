@@ -217,8 +217,13 @@ def shard_model(model: nn.Module, layers: Sequence[nn.Module] | None = None) -> 
     linear = [m for m in model.modules() if type(m) is nn.Linear and holders[id(m.weight)] == 1]
     factors = _factors(model)
     chosen = [m for m in linear if id(m) not in factors] if layers is None else list(layers)
-    if not chosen or {id(m) for m in chosen} - {id(m) for m in linear}:
-        raise SpaceError("only layers of the class nn.Linear whose matrix nothing else holds can be sharded")
+    foreign = {id(m) for m in chosen} - {id(m) for m in linear}
+    if not chosen or foreign:
+        found = next((f"a {type(m).__name__}" for m in chosen if id(m) in foreign), "no layer")
+        raise SpaceError(
+            f"found {found} to shard; expected layers of the class nn.Linear whose matrix nothing else holds: give "
+            "them as layers="
+        )
     device = cast("Tensor", chosen[0].weight).device.type
     mesh = init_device_mesh(device, (distributed.get_world_size(),))
     ranks, rank = distributed.get_world_size(), distributed.get_rank()

@@ -150,12 +150,12 @@ def _parts(task: Contrast) -> _Parts:
     )
     table = np.asarray(pseudo)
     rest = table - table.mean(axis=0) - table.mean(axis=1, keepdims=True) + table.mean()
-    noise = float((rest**2).sum()) / ((seeds - 1) * (examples - 1))
-    between = seeds * float(np.var(table.mean(axis=0), ddof=1))
+    ms_rest = float((rest**2).sum()) / ((seeds - 1) * (examples - 1))
+    ms_example = seeds * float(np.var(table.mean(axis=0), ddof=1))
     return _Parts(
         value=float(np.mean(by_seed)),
         by_seed=np.asarray(by_seed),
-        example_variance=max(between - noise, 0.0) / (seeds * examples),
+        example_variance=max(ms_example - ms_rest, 0.0) / (seeds * examples),
         examples=examples,
     )
 

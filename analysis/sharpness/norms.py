@@ -206,4 +206,4 @@ def convert_radius(
 def check_radius(radius: float, *, name: str = "radius") -> None:
     """Refuse a radius that is not a positive number, under the name that the caller knows it by."""
     if not (radius > 0 and math.isfinite(radius)):
-        raise SettingsError(f"{name} is {radius}; expected a positive distance ||dW||_F such as 0.05")
+        raise SettingsError(f"{name} is {radius}; expected a positive distance such as 0.05")
