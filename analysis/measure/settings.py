@@ -160,6 +160,8 @@ class MeasureSettings:
             )
         if self.backend == "pyhessian" and self.operator != "hessian":
             raise SettingsError(f"--backend: pyhessian computes the Hessian only; found --operator {self.operator}")
+        if self.backend == "pyhessian":
+            self._refuse_what_pyhessian_ignores()
         if self.compile_layers == "yes" and (self.route not in ("auto", "forward") or self.backend == "pyhessian"):
             raise SettingsError(
                 "--compile-layers: yes needs --route auto or forward and the native backend; found "
@@ -178,6 +180,18 @@ class MeasureSettings:
         least = self.top + self.bottom + 3
         if self.basis_size < least:
             raise SettingsError(f"--basis-size: found {self.basis_size}; expected at least top + bottom + 3 = {least}")
+
+    def _refuse_what_pyhessian_ignores(self) -> None:
+        unused = ["tolerance"]
+        if set(self.metrics) <= {"top", "trace"}:
+            unused += ["route", "basis_size", "basis_storage", "basis_dtype"]
+        defaults = {entry.name: entry.default for entry in fields(self)}
+        for name in unused:
+            if getattr(self, name) != defaults[name]:
+                raise SettingsError(
+                    f"{_flag(name)}: found {getattr(self, name)}; --backend pyhessian has rules of its own for this, "
+                    "leave it off"
+                )
 
 
 class _Parser(argparse.ArgumentParser):

@@ -32,6 +32,11 @@ def test_flags_are_read_into_their_types() -> None:
         ([*NEEDED, "--basis-size", "6"], "--basis-size: found 6; expected at least top + bottom + 3 = 9"),
         ([*NEEDED, "--basis-storage", "none"], "found --top 5 --bottom 1, expected --top 1 --bottom 1"),
         ([*NEEDED, "--backend", "pyhessian", "--operator", "fisher"], "pyhessian computes the Hessian only"),
+        ([*NEEDED, "--backend", "pyhessian", "--tolerance", "0.1"], "--tolerance: found 0.1; --backend pyhessian has"),
+        (
+            [*NEEDED, "--backend", "pyhessian", "--metrics", "top,trace", "--basis-storage", "host"],
+            "--basis-storage: found host; --backend pyhessian has rules of its own",
+        ),
         (
             [*NEEDED, "--compile-layers", "yes", "--route", "reverse"],
             "--compile-layers: yes needs --route auto",
