@@ -39,7 +39,7 @@ def _one_step(space: SpaceMeasurement) -> float | None:
     return space.one_step.increase if space.one_step else None
 
 
-SHAPES: tuple[tuple[str, str, Callable[[SpaceMeasurement], float | None]], ...] = (
+RISES: tuple[tuple[str, str, Callable[[SpaceMeasurement], float | None]], ...] = (
     ("Figure 4", "mean rise along random directions", _mean_rise),
     ("Table A6", "rise after one gradient step", _one_step),
 )
@@ -58,10 +58,10 @@ def questions(scope: Scope) -> list[Question]:
             region=Region(high=1.0),
             arms=(flatter, other),
             tasks=tasks,
-            measure=partial(_ratio, flatter=flatter, other=other, tasks=tasks, space=space, shape=shape),
+            measure=partial(_ratio, flatter=flatter, other=other, tasks=tasks, space=space, rise=rise),
             detail=part,
         )
-        for source, what, shape in SHAPES
+        for source, what, rise in RISES
         for space, flatter, other, claim in COMPARISONS
         for name, tasks, part in over_tasks(scope)
     ]
@@ -74,11 +74,11 @@ def _ratio(
     other: Arm,
     tasks: tuple[str, ...],
     space: str,
-    shape: Callable[[SpaceMeasurement], float | None],
+    rise: Callable[[SpaceMeasurement], float | None],
 ) -> Measured:
     def value(run: Run) -> float:
         measured = run.space(space)
-        found = shape(measured) if measured else None
+        found = rise(measured) if measured else None
         if found is None:
             raise Missing(f"run {run.key}: {run.why_no_measurement()}")
         return found

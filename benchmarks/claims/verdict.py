@@ -93,7 +93,7 @@ class Question:
 
 @dataclass(frozen=True, kw_only=True)
 class Answer:
-    """One line of the board; numbers are None where there is a reason instead."""
+    """One line of the board; its numbers are None where nothing could be measured, and `reason` says why it is open."""
 
     group: str
     claim: str
@@ -129,7 +129,6 @@ def answer(question: Question, evidence: Evidence) -> Answer:
         reason = question.premise(evidence)
     except Missing as missing:
         reason = str(missing)
-    decided = measured is not None and reason is None
     keys = evidence.keys(question)
     return Answer(
         group=question.group,
@@ -142,7 +141,7 @@ def answer(question: Question, evidence: Evidence) -> Answer:
         measured=measured.value if measured else None,
         low=measured.low if measured else None,
         high=measured.high if measured else None,
-        verdict=verdict(measured.low, measured.high, question.region) if measured and decided else UNDECIDED,
+        verdict=verdict(measured.low, measured.high, question.region) if measured and reason is None else UNDECIDED,
         reason=reason,
         seeds=evidence.scope.seeds if question.arms else 0,
         runs=len(keys),

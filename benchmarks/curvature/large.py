@@ -1,4 +1,4 @@
-"""`python -m benchmarks.curvature.large`: gradient, products and both ends of the spectrum of an 8B model on one GPU.
+"""`python -m benchmarks.curvature large`: gradient, products and both ends of the spectrum of an 8B model on one GPU.
 
 The model has the shape of Llama 3.1 8B (any other by flags) and random bfloat16 weights; the space is all linear
 weights of its decoder layers, seven billion entries. Vectors are bfloat16, and the ends of the spectrum take two of
@@ -30,7 +30,7 @@ from benchmarks.curvature.products import (
 )
 from benchmarks.curvature.records import RecordFile
 from benchmarks.curvature.shapes import LlamaShape, random_llama, token_batches
-from benchmarks.errors import UsageError
+from benchmarks.errors import UsageError, nearest
 from benchmarks.flags import add_common_flags, each, read_device, read_flags, read_out
 from benchmarks.one_line_parser import OneLineParser
 
@@ -165,7 +165,7 @@ def _checkpointed(model: torch.nn.Module, shape: LlamaShape, settings: LargeSett
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; returns its exit code (0: done, 2: bad input)."""
-    parser = OneLineParser(prog="python -m benchmarks.curvature.large", description=__doc__.split("\n\n")[1])
+    parser = OneLineParser(prog="python -m benchmarks.curvature large", description=__doc__.split("\n\n")[1])
     add_shape_flags(parser, LlamaShape())
     add_common_flags(parser)
     positive, whole = parsing.number(minimum=0, exclusive=True), parsing.integer(minimum=1)
@@ -189,10 +189,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         values = read_flags(options, {flag: reader for flag, (_, reader, _) in readers.items()})
         for case in values["cases"]:
             if case not in CASES:
-                raise UsageError(f"--cases: unknown case {case!r}; known: {', '.join(CASES)}")
+                raise UsageError(f"--cases: unknown case {case!r}{nearest(case, CASES)}; known: {', '.join(CASES)}")
         for route in values["routes"]:
             if route not in ROUTES:
-                raise UsageError(f"--routes: unknown route {route!r}; known: {', '.join(ROUTES)}")
+                near = nearest(route, ROUTES)
+                raise UsageError(f"--routes: unknown route {route!r}{near}; known: {', '.join(ROUTES)}")
         shape, device = read_shape(options), read_device(options)
         file = RecordFile(read_out(options), device)
     except UsageError as error:

@@ -1,4 +1,4 @@
-"""The flags of a model's shape, which the scripts of this package share."""
+"""The flags of a model's shape, and their check."""
 
 from __future__ import annotations
 

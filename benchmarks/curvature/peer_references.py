@@ -1,8 +1,8 @@
 """References that no compared run has a part in: eigenvalues in float64, a trace and a density from many more products.
 
-The eigenvalues are ours at a relative residual of 1e-5 on a float64 copy of the model, and SciPy's `eigsh` has to
-agree where a space is small enough for its vectors on the host. A trace and a density have no exact reference at this
-size; theirs carry a standard error that the records state.
+The eigenvalues are ours at a relative residual of 1e-5 on a float64 copy of the model. Where a space is small enough
+for its vectors on the host, the note says how far those of SciPy's `eigsh` lie from them. A trace and a density have
+no exact reference at this size; theirs carry a standard error that the records state.
 """
 
 from __future__ import annotations

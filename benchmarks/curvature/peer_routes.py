@@ -27,8 +27,8 @@ from benchmarks.curvature.peer_cases import PeerCase
 from benchmarks.environment import synchronize
 
 OURS, PYHESSIAN, EIGENTHINGS = "ours", "pyhessian", "hessian-eigenthings"
+#: Nodes and weights of one probe.
 Measure = tuple[Sequence[float], Sequence[float]]
-"""Nodes and weights of one probe."""
 
 
 @dataclass(frozen=True)

@@ -34,7 +34,7 @@ class Workload:
         case: Name in the records.
         objective: Mean loss over the micro-batches.
         space: The linear weights of the decoder layers.
-        dtype: Type of vectors.
+        dtype: Type of vectors; None for that of the weights, but at least float32.
         micro_batch: Rows x tokens of one forward pass.
         operators: Those made so far, by route; a compiled one is compiled once.
         compile_seconds: By how much the first product of a compiled route took longer than the others.
@@ -101,6 +101,9 @@ def measure_gradient(work: Workload, file: RecordFile, *, repeats: int, compiled
         file: Where the record goes.
         repeats: Timed calls.
         compiled: Whether the layers are compiled, by PyTorch's own means.
+
+    Returns:
+        Seconds, or None where there was too little memory.
     """
     layers: list[Any] = repeated_layers(work.objective.model) if compiled else []
 

@@ -1,4 +1,4 @@
-"""`python -m benchmarks.curvature.scaling`: how the cost of a product grows with parameters and with tokens.
+"""`python -m benchmarks.curvature scaling`: how the cost of a product grows with parameters and with tokens.
 
 One list of Llama shapes from a million to seven billion decoder weights at a fixed number of tokens, and one list of
 token counts at a fixed shape, each with gradient, Hessian and Gauss-Newton products on the same data. Slopes in log-log
@@ -18,7 +18,7 @@ from benchmarks import parsing
 from benchmarks.curvature.products import GAUSS_NEWTON, measure_gradient, measure_product, workload
 from benchmarks.curvature.records import CurvatureRecord, RecordFile
 from benchmarks.curvature.shapes import DTYPES, LlamaShape, random_llama, token_batches
-from benchmarks.errors import UsageError, first_line
+from benchmarks.errors import UsageError, first_line, nearest
 from benchmarks.flags import add_common_flags, each, read_device, read_flags, read_out
 from benchmarks.one_line_parser import OneLineParser
 
@@ -75,7 +75,9 @@ def measure(
 
 
 def slope(records: Sequence[CurvatureRecord], quantity: str, against: str) -> float | None:
-    """Return d log seconds / d log `against` by least squares over the upper half of the points, or None for too few.
+    """Return d log seconds / d log `against` by least squares, or None for too few points.
+
+    Of the points in the order of `against` those from the (lower) median on count.
 
     Args:
         records: Records of one list, in which only `against` varies.
@@ -94,7 +96,7 @@ def slope(records: Sequence[CurvatureRecord], quantity: str, against: str) -> fl
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; returns its exit code (0: done, 2: bad input)."""
-    parser = OneLineParser(prog="python -m benchmarks.curvature.scaling", description=__doc__.split("\n\n")[1])
+    parser = OneLineParser(prog="python -m benchmarks.curvature scaling", description=__doc__.split("\n\n")[1])
     add_common_flags(parser)
     whole = parsing.integer(minimum=1)
     readers: dict[str, tuple[str, parsing.Reader, str]] = {
@@ -112,7 +114,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         options = parser.parse_args(arguments)
         values = read_flags(options, {flag: reader for flag, (_, reader, _) in readers.items()})
         if unknown := [size for size in values["sizes"] if size not in SHAPES]:
-            raise UsageError(f"--sizes: unknown size {unknown[0]!r}; known: {', '.join(SHAPES)}")
+            close = nearest(unknown[0], SHAPES)
+            raise UsageError(f"--sizes: unknown size {unknown[0]!r}{close}; known: {', '.join(SHAPES)}")
         file = RecordFile(read_out(options), read_device(options))
     except UsageError as error:
         print(f"error: {error}", file=sys.stderr)

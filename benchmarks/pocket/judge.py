@@ -82,7 +82,10 @@ def build_judged_shard(request: tuple[int, int]) -> NDArray[np.uint8]:
 
 
 def spoiled(pixels: Tensor, generator: torch.Generator) -> Tensor:
-    """Return pictures half of which are blurred by a random share and made noisy by up to 20 levels."""
+    """Return pictures (rows, 3, 32, 32) in 0 to 255, half of them blurred by a random share and made noisy.
+
+    The standard deviation of the noise is drawn for each picture, from 0 to 20 of the 256 levels.
+    """
     rows, device = len(pixels), pixels.device
 
     def lots() -> Tensor:
@@ -108,7 +111,7 @@ def train_judge(
     """Train a judge on rows of `build_judged_shard`.
 
     Args:
-        rows: Pictures with their classes.
+        rows: Pictures with their two classes, uint8 (count, 3074).
         device: Where to train.
         steps: Optimizer steps of AdamW; one cycle of the learning rate.
         batch_size: Pictures of a step.
@@ -150,7 +153,7 @@ def verdicts(judge: Judge, pixels: NDArray[np.uint8], *, batch_size: int = 512) 
 
 
 def accuracies(judge: Judge, rows: NDArray[np.uint8]) -> dict[str, float]:
-    """Return shares of right verdicts on rows of `build_judged_shard`: on all, and on those of the icon style."""
+    """Return shares on rows of `build_judged_shard`: of right verdicts, and of icons and others called icons."""
     found = verdicts(judge, rows[:, :-2].reshape(-1, 3, 32, 32))
     icon = STYLE_NAMES.index(ICON)
     right_subject = np.array([SUBJECT_NAMES[row[-2]] == s for row, (s, _) in zip(rows, found, strict=True)])

@@ -22,7 +22,15 @@ def _numbers(tokens: Tensor) -> Tensor:
 
 
 def pair_loss(model: T5ForConditionalGeneration, rows: Tensor) -> Tensor:
-    """Mean cross-entropy in nats over the tokens of all targets, ends included; padding is ignored."""
+    """Mean cross-entropy in nats over the tokens of all targets, ends included; padding is ignored.
+
+    Args:
+        model: An encoder-decoder.
+        rows: Rows of `pack_pairs` as whole numbers, shape (rows, `INPUT_TOKENS` + `TARGET_TOKENS`).
+
+    Returns:
+        A scalar.
+    """
     given, target = rows[:, :INPUT_TOKENS], rows[:, INPUT_TOKENS:]
     sources, targets = _numbers(given), _numbers(target)
     # The padding of a target looks at what there is, for a row of attention must not be empty; its loss is ignored.

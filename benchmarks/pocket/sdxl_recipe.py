@@ -144,7 +144,7 @@ def _sampled(folder: Path, judge: Judge, *, device: torch.device, count: int, se
 
 
 def held_out_loss(folder: Path, *, device: torch.device, pictures: int, seed: int) -> float:
-    """Return the denoising loss of held-out pictures, with noise and steps drawn from a generator of their own."""
+    """Return the denoising loss of held-out pictures, with noise of a generator of its own and evenly spread steps."""
     unet, encode = load_base(folder, device=device)
     rows = build_picture_shard(PictureShard(shard=1, count=pictures, seed=seed, stream=HELD_OUT))
     generator = torch.Generator().manual_seed(seed)

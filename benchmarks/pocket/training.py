@@ -76,7 +76,11 @@ def rate_factor(progress: float, warmup: float) -> float:
 
 
 def row_batches(shards: Iterable[Rows], settings: TrainingSettings) -> Iterator[Rows]:
-    """Yield batches without end: the shards in order, then again and again with shuffled rows."""
+    """Yield batches without end: the shards in order, then again and again with shuffled rows.
+
+    Raises:
+        ValueError: If no shard fills a batch.
+    """
     kept: list[Rows] = []
     for shard in shards:
         kept.append(shard)

@@ -83,6 +83,6 @@ def _sequence(rng: Random) -> Item:
 
 
 def generate(rng: Random) -> Item:
-    """Draw one document; the last number (or its words) is the completion."""
+    """Draw one document; the completion is its last result in digits or words, in one form after the equation."""
     form = rng.choices((_digits, _words, _spelling, _comparison, _sequence), weights=(70, 12, 7, 6, 5))[0]
     return form(rng)

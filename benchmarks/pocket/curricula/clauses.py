@@ -42,8 +42,15 @@ WITH_NOTHING = (
 SINGULAR = ("the", "a", "this", "every", "one")
 PLURAL = ("the", "these", "two", "many", "some")
 #: The determiner of the other number that cannot stand with a noun; "some baker" can, so that `a` has none.
-OTHER_NUMBER = {"this": "these", "these": "this", "every": "many", "many": "every", "one": "two", "two": "one"}
-OTHER_NUMBER |= {"some": "a"}
+OTHER_NUMBER = {
+    "this": "these",
+    "these": "this",
+    "every": "many",
+    "many": "every",
+    "one": "two",
+    "two": "one",
+    "some": "a",
+}
 PLACES = (("in", "garden"), ("at", "market"), ("near", "river"), ("in", "kitchen"), ("at", "station"))
 TIMES = {
     "present": ("every day", "every week"),

@@ -185,9 +185,9 @@ def sentence(words: str, end: str = ".") -> str:
     return words[0].upper() + words[1:] + end
 
 
-def thing(rng: Random, nouns: tuple[Noun, ...] = BEINGS, *, qualified: int = 3) -> Thing:
-    """Draw a noun phrase; one in `qualified` has a quality."""
-    quality = rng.choice(QUALITIES) if rng.randrange(qualified) == 0 else ""
+def thing(rng: Random, nouns: tuple[Noun, ...] = BEINGS) -> Thing:
+    """Draw a noun phrase; one in three has a quality."""
+    quality = rng.choice(QUALITIES) if rng.randrange(3) == 0 else ""
     return Thing(rng.choice(nouns), rng.randrange(2) == 0, quality)
 
 

@@ -7,9 +7,9 @@ never read from here; they only share words with it, as any text shares words wi
 
 from __future__ import annotations
 
-#: (name, subject pronoun, object pronoun, possessive)
+#: (name, subject pronoun, object pronoun)
 PEOPLE = tuple(
-    (name, "she", "her", "her")
+    (name, "she", "her")
     for name in [
         "Ann",
         "Mia",
@@ -27,7 +27,7 @@ PEOPLE = tuple(
         "Ruth",
     ]
 ) + tuple(
-    (name, "he", "him", "his")
+    (name, "he", "him")
     for name in [
         "Bob",
         "Tom",

@@ -1,4 +1,4 @@
-"""Plain English paragraphs: two to five sentences about the same few beings, for denoising.
+"""Plain English paragraphs: two to five sentences, each drawn by itself, for denoising.
 
 About half of the sentences are of the tasks' grammars (`clauses`, `meanings`). There is nothing to answer; a span that
 is taken out of such a text can be put back only by who agrees with whom, which tense a word of time asks for, and which

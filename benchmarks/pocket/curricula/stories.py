@@ -33,8 +33,8 @@ def _capital(sentence: str) -> str:
 
 
 def _cast(rng: Random) -> dict[str, str]:
-    (name, he, him, his), (other, *_) = rng.sample(PEOPLE, 2)
-    return {"name": name, "he": he, "him": him, "his": his, "other": other, "items": rng.choice(ITEMS)}
+    (name, he, him), (other, *_) = rng.sample(PEOPLE, 2)
+    return {"name": name, "he": he, "him": him, "other": other, "items": rng.choice(ITEMS)}
 
 
 def change(rng: Random, total: int) -> tuple[str, int, int]:

@@ -1,8 +1,9 @@
 """The sentences that the story curriculum is built from: openings, changes by operator, and questions.
 
 Kept apart from the code so that a test can hold every sentence here against those of a fine-tuning task.
-`{n}` is a number, `{items}` a plural; the key 0 of a table of changes holds the sentences that fit any operand,
-the other keys those that name their operand in words ("half of them").
+`{n}` is a number (`{g}` one of groups), `{items}` a plural; `{name}`, `{he}` and `{him}` are the person it is about and
+`{other}` is a second one. The key 0 of a table of changes holds the sentences that fit any operand, the other keys
+those that name their operand in words ("half of them").
 """
 
 from __future__ import annotations

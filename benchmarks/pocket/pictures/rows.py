@@ -20,6 +20,7 @@ CHANNELS = 3
 PIXELS = CHANNELS * SIDE * SIDE
 #: Of the micro-conditioning.
 NUMBERS = 6
+#: Share of the captions that are left empty.
 EMPTY = 0.1
 #: Random streams of what is trained on and of what is held out.
 TRAINED, HELD_OUT = 0, 1

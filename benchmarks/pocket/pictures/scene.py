@@ -109,15 +109,15 @@ def draw(scene: Scene) -> Picture:
     return picture.repeat(factor, axis=1).repeat(factor, axis=2)
 
 
-def draw_scene(rng: Random, *, style: str | None = None) -> Scene:
-    """Draw a scene by lot: every word is equally likely, thing and background differ in colour."""
+def draw_scene(rng: Random) -> Scene:
+    """Draw a scene by lot in one of `STYLES`: every word is equally likely, thing and background differ in colour."""
     colour, background = rng.sample(tuple(COLOURS), 2)
     return Scene(
         subject=rng.choice(tuple(SUBJECTS)),
         colour=colour,
         background=background,
         ground=rng.choice(tuple(GROUNDS)),
-        style=style or rng.choice(tuple(STYLES)),
+        style=rng.choice(tuple(STYLES)),
         size=rng.choice(tuple(SIZES)),
         place=rng.choice(tuple(PLACES)),
         jitter=(rng.randint(-3, 3), rng.randint(-3, 3), rng.randint(-2, 2)),

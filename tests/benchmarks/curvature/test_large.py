@@ -116,7 +116,7 @@ def test_the_random_model_is_made_in_its_type_and_adapted_where_lora_adapts() ->
         (["--layers", "zero"], "--layers: found 'zero'; expected a whole number of at least 1"),
         (["--heads", "3"], "--heads: found 3; expected a divisor of --hidden=4096"),
         (["--kv-heads", "5"], "--kv-heads: found 5; expected a divisor of --heads=32"),
-        (["--cases", "product"], "--cases: unknown case 'product'; known: products, ends"),
+        (["--cases", "product"], "--cases: unknown case 'product', did you mean 'products'?; known: products, ends"),
         (["--out", "/no/such/folder/x.json"], "--out: the folder of /no/such/folder/x.json does not exist"),
         (["--tolerances", "1e-2,-1"], "--tolerances: found '1e-2,-1'; expected a number above 0"),
     ],

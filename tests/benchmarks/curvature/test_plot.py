@@ -37,3 +37,18 @@ def test_the_command_draws_a_file(tmp_path: Path, capsys: pytest.CaptureFixture[
     assert picture.read_bytes().startswith(b"\x89PNG")
     assert plot.main([str(tmp_path / "missing.json")]) == 2
     assert "cannot be read as scaling records" in capsys.readouterr().err
+
+
+def test_what_cannot_be_drawn_is_answered_in_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    source, one_size = tmp_path / "scaling.json", [record for record in records() if record.parameters == 10**7]
+    binary = tmp_path / "picture.png"
+    binary.write_bytes(b"\x89PNG\xff")
+    picture = str(tmp_path / "scaling.png")
+    for kept, found in (([], "found 0 sizes that share 0"), (one_size, "found 1 sizes that share 4")):
+        source.write_text(json.dumps({"records": [asdict(record) for record in kept]}))
+        assert plot.main([str(source), "--out", picture]) == 2
+        assert found in capsys.readouterr().err
+    assert plot.main([str(binary), "--out", picture]) == 2
+    assert "cannot be read as scaling records" in capsys.readouterr().err
+    assert plot.main([str(source), "--out", str(tmp_path / "no" / "folder.png")]) == 2
+    assert capsys.readouterr().err.startswith("error: --out: the folder of")
