@@ -203,6 +203,14 @@ class RunStore(FolderStore):
             write_json(path, record | {"details": details, "time": now()})
         return path
 
+    def failure(self, key: str) -> dict[str, Any] | None:
+        """Return what was noted of a failed run, with its stage and message; None if nothing is, or it is damaged."""
+        try:
+            found = json.loads((self.failed / f"{key}.json").read_bytes())
+        except (OSError, ValueError, RecursionError):
+            return None
+        return found if isinstance(found, dict) and {"stage", "message"} <= found.keys() else None
+
     def problem(self, key: str) -> str | None:
         """Return why a finished run could not be measured, or None."""
         failure = json.loads((self.runs / key / "run.json").read_text()).get("failure")
