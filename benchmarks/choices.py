@@ -6,7 +6,7 @@ their own in the literature: qlora, qlora-sam, bi-qlora. Whatever spelling was u
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from importlib.util import find_spec
 from typing import Any
@@ -99,6 +99,26 @@ def label_of(name: str, *, quantize: str | None) -> str:
     except VariantError as error:
         raise UsageError(f"--baseline: {error}") from None
     return choice_label(resolved.method, resolved.variant, resolved.quantize or quantize)
+
+
+def check_baseline(
+    baseline: str, names: Sequence[str], choices: Sequence[MethodChoice], *, quantize: str | None
+) -> None:
+    """Refuse a baseline that is none of the choices, in whatever spelling.
+
+    Args:
+        baseline: As given to `--baseline`.
+        names: As given to `--methods`.
+        choices: What these mean.
+        quantize: As given to `--quantize`.
+
+    Raises:
+        UsageError: If it is unknown, or not compared.
+    """
+    if label_of(baseline, quantize=quantize) not in [choice.label for choice in choices]:
+        raise UsageError(
+            f"--baseline: {baseline!r} is not among --methods {','.join(names)}; add it, or name one of them"
+        )
 
 
 def _checked(method: str, variant: str, quantize: str | None, given: Mapping[str, Any]) -> MethodChoice:

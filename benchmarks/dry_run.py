@@ -141,7 +141,7 @@ def _missing_models(settings: CompareSettings) -> list[str]:
     for model in dict.fromkeys(_model(settings, task) for task in settings.tasks):
         if not is_hub_name(model) or os.path.isdir(model):
             if model:
-                locate_model(model)
+                locate_model(model, trust_remote_code=settings.trust_remote_code)
         elif not is_cached(model):
             missing.append(f"the model {model} is neither a folder here nor in the cache of the hub")
     for flag, judge in (("--clip-model", settings.clip_model), ("--caption-model", settings.caption_model)):

@@ -136,7 +136,7 @@ def _read(options: argparse.Namespace) -> dict[str, Any]:
 
 def _shape(raw: str) -> Shape:
     rows, cross, tokens = raw.partition("x")
-    if not (cross and rows.isdigit() and tokens.isdigit() and int(rows) > 0 and int(tokens) > 1):
+    if not (cross and rows.isdecimal() and tokens.isdecimal() and int(rows) > 0 and int(tokens) > 1):
         raise UsageError(f"--shapes: found {raw!r}; expected ROWSxTOKENS, for example 16x64")
     return int(rows), int(tokens)
 

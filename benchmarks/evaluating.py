@@ -1,4 +1,4 @@
-"""Scores what a run has trained: a split by generation, a training subset of the same size, and both losses.
+"""Scores what a run has trained: a split, the first training examples, and the losses of both.
 
 Of several ranks the first one scores; losses are taken by all.
 """

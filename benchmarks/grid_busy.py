@@ -89,7 +89,7 @@ def measure(executor: str, settings: CompareSettings, console: Console) -> dict[
         "runs": len(specs),
         "finished": finished,
         "failures": failures,
-        "gpu_utilisation": utilisation.means(spans[0].began, spans[-1].ended) if spans else {},
+        "gpu_utilisation": utilisation.means(spans[0].began, max(span.ended for span in spans)) if spans else {},
         "spans": [span.as_dict() | {"began": span.began - started, "ended": span.ended - started} for span in spans],
     }
 
@@ -163,7 +163,7 @@ def _parser() -> argparse.ArgumentParser:
         ("test-examples", "none", "test examples to score; none: all"),
         ("measure", "true", "measure sharpness, with ten products a space (default: true)"),
         ("workers", "none", "runs at once; none: one for each GPU"),
-        ("threads", "none", "CPU threads of each; none: the cores, divided among them"),
+        ("threads", "none", "CPU threads of each; none: local divides the cores among them, ray takes one"),
         ("ray-address", "none", "cluster for ray; none: the one that runs here, or a new one"),
         ("device", "auto", "auto, cpu or cuda (default: %(default)s)"),
         ("out", "grid-busy.json", "file for the record (default: %(default)s)"),

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from analysis import AnalysisError, FlatnessSettings, SpaceError
-from benchmarks.choices import MethodChoice, label_of, read_choices
+from benchmarks.choices import MethodChoice, check_baseline, read_choices
 from benchmarks.devices import check_device_map, check_graphs, device_of
 from benchmarks.errors import UsageError, nearest
 from benchmarks.fit import check_fit
@@ -34,12 +34,7 @@ def plan_runs(settings: CompareSettings) -> tuple[list[RunSpec], dict[str, Path]
         UsageError: At the first name or combination that cannot be used.
     """
     choices = read_choices(settings.methods, quantize=settings.quantize, options=settings.options)
-    labels = [choice.label for choice in choices]
-    if label_of(settings.baseline, quantize=settings.quantize) not in labels:
-        raise UsageError(
-            f"--baseline: {settings.baseline!r} is not among --methods {','.join(settings.methods)}; add it, or "
-            "name one of them"
-        )
+    check_baseline(settings.baseline, settings.methods, choices, quantize=settings.quantize)
     check_graphs(settings, choices)
     check_device_map(settings)
     _check_dynamics(settings, choices)

@@ -1,8 +1,8 @@
 """Shows which run is being worked on, at which step and loss, and how much time is left.
 
 On a terminal this is one live line with a bar; elsewhere (a log file, CI) one plain line per stage, and within a
-long stage one a minute. The time left
-is the elapsed time scaled by the share of the work that remains, where a run counts by its gradients per step.
+long stage one a minute. The time left is the elapsed time scaled by the share of the work that remains, where a run
+counts by its steps times what the paper prints for the cost of its method's step.
 """
 
 from __future__ import annotations
@@ -101,7 +101,6 @@ class RunProgress:
         """Begin a stage of `STAGE_SHARES` and return its `update(fraction, note)`; said once if begun twice."""
         names = list(STAGE_SHARES)
         before = sum(STAGE_SHARES[earlier] for earlier in names[: names.index(name)])
-
         said = time.monotonic()
 
         def update(fraction: float, note: str) -> None:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from benchmarks.choices import MethodChoice, choice_label, read_choices
+from benchmarks.choices import MethodChoice, check_baseline, choice_label, read_choices
 from benchmarks.command_line import Given, read_given
 from benchmarks.errors import UsageError, nearest
 from benchmarks.plan import plan_runs
@@ -84,11 +84,7 @@ class Comparison:
         """
         settings = self.settings
         choices = read_choices(settings.methods, quantize=settings.quantize, options=settings.options)
-        if settings.baseline not in settings.methods:
-            raise UsageError(
-                f"--baseline: {settings.baseline!r} is not among --methods {','.join(settings.methods)}; add it, or "
-                "name one of them"
-            )
+        check_baseline(settings.baseline, settings.methods, choices, quantize=settings.quantize)
         return choices
 
 

@@ -20,6 +20,7 @@ PIPELINE = "StableDiffusionXLPipeline"
 #: Parts with weights.
 UNET, VAE, TEXT_ENCODERS = "unet", "vae", ("text_encoder", "text_encoder_2")
 TOKENIZERS, SCHEDULER = ("tokenizer", "tokenizer_2"), "scheduler"
+SCHEDULER_FILE = "scheduler_config.json"
 PARTS = (UNET, VAE, *TEXT_ENCODERS, *TOKENIZERS, SCHEDULER)
 _TOKENIZER_FILES = ("tokenizer.json", "vocab.json")
 _WEIGHTS = "*.safetensors"
@@ -38,7 +39,7 @@ def read_part(folder: Path, part: str) -> dict[str, Any]:
     Raises:
         UsageError: If it cannot be read.
     """
-    name = {"": INDEX, SCHEDULER: "scheduler_config.json"}.get(part, "config.json")
+    name = {"": INDEX, SCHEDULER: SCHEDULER_FILE}.get(part, "config.json")
     path = folder / part / name
     try:
         content = json.loads(path.read_text(encoding="utf-8"))

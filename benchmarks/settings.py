@@ -90,8 +90,10 @@ class CompareSettings(ExecutorSettings, MeasurementSettings, PictureSettings, Mo
         16.0, parsing.number(minimum=0, exclusive=True), "LoRA alpha; the scaling s is alpha / r", metavar="X"
     )
     dropout: float = setting(0.0, parsing.number(minimum=0, maximum=0.99), "LoRA dropout", metavar="X")
-    evaluations: int = setting(6, parsing.integer(minimum=0), "validation losses taken during training")
-    evaluation_examples: int = setting(64, parsing.integer(minimum=1), "examples of each of them")
+    evaluations: int = setting(6, parsing.integer(minimum=0), "times that losses are taken in training, at most")
+    evaluation_examples: int = setting(
+        64, parsing.integer(minimum=1), "validation and training examples of each; training examples scored at the end"
+    )
     evaluation_batch_size: int | None = setting(
         None, parsing.optional(parsing.integer(minimum=1)), "rows at a time in evaluations"
     )

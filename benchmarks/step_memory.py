@@ -7,9 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from benchmarks.step_timing import (
-    Batch,
-)
+from benchmarks.step_timing import Batch
 from bilora.attention_masks import masks_without_values
 
 

@@ -158,13 +158,13 @@ class FolderStore:
     def remove_unfinished(self) -> None:
         """Remove what killed commands left behind, on whatever machine; what a command is at work on stays."""
         for folder in self.items.glob(f"{_UNFINISHED}*"):
-            key, _, writer = folder.name.removeprefix(_UNFINISHED).rpartition("@")
+            key, _, owner = folder.name.removeprefix(_UNFINISHED).rpartition("@")
             lock = self._lock(key)
             with storing(self.folder):
                 free = not lock.held and lock.acquire()
             if free:
                 # Without locks only the processes of this machine can be told to have ended.
-                if lock.excludes or has_ended(writer):
+                if lock.excludes or has_ended(owner):
                     shutil.rmtree(folder, ignore_errors=True)
                 lock.release()
         for partial in self.folder.glob(f".*{PARTIAL}"):
@@ -202,6 +202,14 @@ class RunStore(FolderStore):
             self.failed.mkdir(parents=True, exist_ok=True)
             write_json(path, record | {"details": details, "time": now()})
         return path
+
+    def failure(self, key: str) -> dict[str, Any] | None:
+        """Return what was noted of a failed run, with its stage and message; None if nothing is, or it is damaged."""
+        try:
+            found = json.loads((self.failed / f"{key}.json").read_bytes())
+        except (OSError, ValueError, RecursionError):
+            return None
+        return found if isinstance(found, dict) and {"stage", "message"} <= found.keys() else None
 
     def problem(self, key: str) -> str | None:
         """Return why a finished run could not be measured, or None."""

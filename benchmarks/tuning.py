@@ -8,7 +8,6 @@ runs for all; what it costs in gradients differs, as the methods do, and is repo
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -160,7 +159,8 @@ def outcome(search: Search, store: RunStore) -> Outcome:
             problems.append(None)
         else:
             scores.append(None)
-            problems.append(_why_not(spec, store))
+            failure = store.failure(spec.key)
+            problems.append("not finished" if failure is None else str(failure["message"]))
     return Outcome(
         search=search,
         scores=tuple(scores),
@@ -174,13 +174,6 @@ def best(scores: Sequence[float | None]) -> int:
     """Return the place of the highest score, the first of equal ones; 0 where there is none."""
     places = range(len(scores))
     return max(places, key=lambda place: (scores[place] is not None, scores[place] or 0.0, -place))
-
-
-def _why_not(spec: RunSpec, store: RunStore) -> str:
-    try:
-        return str(json.loads((store.failed / f"{spec.key}.json").read_text())["message"])
-    except (OSError, ValueError, KeyError):
-        return "not finished"
 
 
 def tuned(specs: Sequence[RunSpec], outcomes: Sequence[Outcome]) -> list[RunSpec]:

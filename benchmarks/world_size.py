@@ -10,7 +10,6 @@ The differences of the updates go into a table of `benchmarks/results/reliabilit
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 import tempfile
 import warnings
@@ -26,9 +25,10 @@ from torch.distributed.tensor import DTensor
 from benchmarks import parsing
 from benchmarks.environment import environment
 from benchmarks.errors import UsageError, nearest
-from benchmarks.flags import read_flags
+from benchmarks.flags import read_flags, read_out
 from benchmarks.on_ranks import RANKS, on_ranks
 from benchmarks.one_line_parser import OneLineParser
+from benchmarks.reliability.record import RESULTS, read_record
 from benchmarks.tiny_trainer import (
     GRAPHED,
     MODES,
@@ -45,10 +45,7 @@ from benchmarks.written import write_json
 from bilora import method_names
 from bilora.methods import METHODS
 
-RESULTS = Path(__file__).parent / "results" / "reliability.json"
 SECTION = "world_size"
-
-
 #: All ways, and those that need GPUs.
 _WAYS = (*MODES, GRAPHED, SPREAD)
 _ON_GPUS = (GRAPHED, SPREAD)
@@ -112,9 +109,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 2
     out: Path = values.pop("out")
     found = measure(**values)
-    known: dict[str, Any] = json.loads(out.read_text()) if out.is_file() else {}
     section = SECTION if not values["cuda"] else f"{SECTION}_gpu"
-    write_json(out, known | {section: found})
+    write_json(out, read_record(out, flag="--out") | {section: found})
     table = Table("method", *values["modes"], box=None)
     for method, row in found["methods"].items():
         table.add_row(method, *(f"{row[mode]:.1e}" if mode in row else "-" for mode in values["modes"]))
@@ -136,19 +132,24 @@ def _read(options: argparse.Namespace) -> dict[str, Any]:
     for flag, chosen, known in (("methods", methods, method_names()), ("modes", values["modes"], _WAYS)):
         for name in chosen:
             if name not in known:
-                raise UsageError(f"--{flag}: unknown {name!r}{nearest(name, known)}")
+                raise UsageError(
+                    f"--{flag}: unknown {name!r}{nearest(name, known)}; expected any of {', '.join(known)}"
+                )
     cuda = values["device"] == "cuda"
     for mode in values["modes"]:
         if mode in _ON_GPUS and not cuda:
             raise UsageError(f"--modes: {mode} needs two GPUs; add --device cuda")
     if cuda and torch.cuda.device_count() < RANKS:
         raise UsageError(f"--device: cuda needs {RANKS} GPUs here, found {torch.cuda.device_count()}")
+    out = read_out(options)
+    assert out is not None  # it has a default
+    read_record(out, flag="--out")  # what is wrong with it is said before anything is trained
     return {
         "methods": methods,
         "modes": list(values["modes"]),
         "cuda": cuda,
         "dtype": getattr(torch, values["dtype"]),
-        "out": Path(options.out),
+        "out": out,
     }
 
 

@@ -23,7 +23,7 @@ def writer() -> str:
 def has_ended(name: str) -> bool:
     """Whether a process of this machine is gone; of those of other machines nothing is known."""
     machine, _, process = name.rpartition("-")
-    if machine != platform.node() or not process.isdigit():
+    if machine != platform.node() or not process.isdecimal():
         return False
     try:
         os.kill(int(process), 0)

@@ -6,7 +6,6 @@ there could hide the ones that broke.
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -82,11 +81,10 @@ class Evidence:
         return self._loaded[key]
 
     def _why_not(self, key: str) -> str:
-        try:
-            record = json.loads((self.store.failed / f"{key}.json").read_text())
-        except (OSError, ValueError):
+        failure = self.store.failure(key)
+        if failure is None:
             return f"run {key} is not finished; the same command goes on"
-        return f"run {key} failed ({record['stage']}): {record['message']}"
+        return f"run {key} failed ({failure['stage']}): {failure['message']}"
 
     def file(self, run: Run, name: str) -> Path:
         """Return a file of a run's folder."""

@@ -21,7 +21,8 @@ from torch import Tensor, nn
 from transformers import AutoTokenizer, CLIPTextModel, CLIPTextModelWithProjection
 
 from benchmarks.diffusion.unet import DenoisingUNet
-from benchmarks.sdxl_layout import SCHEDULER, TEXT_ENCODERS, TOKENIZERS, UNET, VAE, read_part
+from benchmarks.errors import UsageError, nearest, shortened
+from benchmarks.sdxl_layout import SCHEDULER, SCHEDULER_FILE, TEXT_ENCODERS, TOKENIZERS, UNET, VAE, read_part
 
 _FILES: dict[str, Any] = {"use_safetensors": True, "local_files_only": True}
 
@@ -150,7 +151,8 @@ def load_sdxl(folder: Path, *, device: torch.device, dtype: torch.dtype) -> tupl
 
     Raises:
         OSError: If a part cannot be read.
-        ValueError: Likewise.
+        UsageError: If its scheduler is none that diffusers has.
+        ValueError: If a part cannot be read.
     """
     unet: DenoisingUNet = DenoisingUNet.from_pretrained(folder / UNET, torch_dtype=dtype, **_FILES)
     schedule = DDPMScheduler.from_pretrained(folder, subfolder=SCHEDULER, local_files_only=True)
@@ -177,8 +179,12 @@ def load_sdxl(folder: Path, *, device: torch.device, dtype: torch.dtype) -> tupl
 
 
 def _sampler(folder: Path) -> Any:
-    name = str(read_part(folder, SCHEDULER).get("_class_name"))
-    kind: Any = getattr(diffusers, name, None)
-    if kind is None or not issubclass(kind, diffusers.SchedulerMixin):
-        raise ValueError(f"its scheduler is a {name}, which diffusers {diffusers.__version__} does not have")
+    name = read_part(folder, SCHEDULER).get("_class_name")
+    kind: Any = getattr(diffusers, str(name), None)
+    if not isinstance(kind, type) or not issubclass(kind, diffusers.SchedulerMixin):
+        known = [entry for entry in dir(diffusers) if entry.endswith("Scheduler")]
+        raise UsageError(
+            f"--model: {folder / SCHEDULER / SCHEDULER_FILE} has _class_name {shortened(name)}; expected a scheduler "
+            f"of diffusers {diffusers.__version__}{nearest(str(name), known)}"
+        )
     return kind.from_pretrained(folder, subfolder=SCHEDULER, local_files_only=True)

@@ -68,7 +68,7 @@ def _check_answers(address: str) -> None:
     if address in ("auto", "local"):
         return
     host, colon, port = address.rpartition(":")
-    if not (colon and host and port.isdigit()) or "/" in host:
+    if not (colon and host and port.isdecimal()) or "/" in host:
         raise UsageError(
             f"--ray-address: found {address!r}; expected HOST:PORT of the head, as in 10.0.0.1:6379 (the command "
             "itself runs on a node of the cluster)"

@@ -26,7 +26,7 @@ os.environ["HF_HUB_OFFLINE"] = "1"
 from benchmarks import parsing
 from benchmarks.errors import UsageError, nearest
 from benchmarks.one_line_parser import OneLineParser
-from benchmarks.reliability.record import RESULTS, read_section, write_section
+from benchmarks.reliability.record import RESULTS, read_record, read_section, write_section
 
 #: Share of a run that the store and the display may take.
 MOST_OVERHEAD = 0.01
@@ -37,6 +37,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     arguments = sys.argv[1:] if arguments is None else list(arguments)
     try:
         options = _parser().parse_args(arguments)
+        read_record(options.record)  # what is wrong with it is said before the trial, not after
     except UsageError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

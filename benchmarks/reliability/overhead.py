@@ -1,8 +1,9 @@
 """What safety costs: the store, the lock, the progress display and the checkpoints of one run, beside the run itself.
 
-One run of the shipped task is carried out as a comparison does it. What its store, its lock and its display do is then
-done again many times with its own files, and a checkpoint of it is written as often; each mean is set against the
-seconds of the run. Times are of one process on the machine that the record names.
+One run of the shipped task is carried out as a comparison does it. What its store and its lock do is then done again
+many times with its own files, and what its display does once; the mean and that time are set against the seconds of
+the run, and the median of its checkpoints against the default seconds from one to the next. Times are of one process on
+the machine that the record names.
 """
 
 from __future__ import annotations
@@ -50,7 +51,7 @@ def measure_overhead(folder: Path, *, steps: int | None = None, say: Callable[[s
 
     CheckpointCallback.on_save = timed  # type: ignore[method-assign]
     try:
-        say("carrying out one run of the shipped task, with a checkpoint every twenty steps")
+        say("carrying out one run of the shipped task, with about twenty checkpoints")
         started = time.monotonic()
         failures = run_all(
             specs, model_folders=folders, store=store, console=Console(file=io.StringIO()),

@@ -4,8 +4,8 @@ A task owns its data and its scoring rule and nothing else: it knows no model, n
 are fixed (they do not depend on a run's seed), so that every method and every seed meets the same examples and
 scores can be paired example by example. A task of several turns makes of an answer the example that follows it, so
 that a later turn is asked with the model's own answers in its prompt, as in MT-Bench (Zheng et al., NeurIPS 2023). The
-recipe is what calibration with plain LoRA alone settled on; it is
-the default for every method, and never tuned for one of them.
+recipe is what calibration with plain LoRA alone settled on; it is the default for every method, and never tuned for one
+of them.
 """
 
 from __future__ import annotations

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks import dry_run
 from benchmarks.dry_run import ComparisonPlan, plan_comparison
 from benchmarks.errors import UsageError
 from benchmarks.plan import plan_runs
@@ -60,6 +61,18 @@ def test_what_is_finished_is_counted(tmp_path: Path) -> None:
 def test_a_user_s_own_model_has_no_estimate_and_no_excuse(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="--model: 'nowhere' is neither a folder nor a shipped model"):
         plans("--model", "nowhere")
+
+
+def test_code_of_a_model_is_trusted_by_the_plan_as_by_the_comparison(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def located(model: str, *, trust_remote_code: bool = False) -> Path:
+        raise UsageError(f"{model} with trust {trust_remote_code}")
+
+    monkeypatch.setattr(dry_run, "locate_model", located)
+    for value, trusted in (("true", True), ("false", False)):
+        with pytest.raises(UsageError, match=f"with trust {trusted}"):
+            plans("--model", str(tmp_path), "--trust-remote-code", value)
 
 
 def test_missing_models_are_part_of_the_plan() -> None:

@@ -54,6 +54,7 @@ def test_records_name_paths_and_ratios(tmp_path: Path, capsys: pytest.CaptureFix
     [
         (["--methods", "bilor"], "--methods: unknown method 'bilor', did you mean 'bilora'?"),
         (["--shapes", "8x8,16"], "--shapes: found '16'; expected ROWSxTOKENS"),
+        (["--shapes", "8x16²"], "--shapes: found '8x16²'; expected ROWSxTOKENS"),
         (["--rounds", "1"], "--rounds: found '1'; expected a whole number of at least 10"),
         (["--rounds", "12"], "--rounds: found 12; expected a multiple of 5"),
         (["--paths", "fast"], "--paths: unknown path 'fast'; expected stock, fused, compiled or graphed"),

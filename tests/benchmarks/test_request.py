@@ -59,6 +59,11 @@ def test_methods_without_the_usual_baseline_are_compared_with_the_first() -> Non
         comparison.check_names()
 
 
+def test_a_baseline_may_be_spelt_otherwise_than_among_the_methods() -> None:
+    settings = CompareSettings(methods=("lora+lora", "bilora"), baseline="lora")
+    assert [choice.label for choice in Comparison(settings=settings).check_names()] == ["lora", "bilora"]
+
+
 def test_parts_lie_in_folders_of_their_own(tmp_path: Path) -> None:
     request = read_request(["--preset", "tableA4-t5-radius", "--out", str(tmp_path)])
     assert [c.settings.out for c in request.comparisons] == [

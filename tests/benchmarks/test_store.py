@@ -115,6 +115,16 @@ def test_a_failure_is_noted_until_the_run_succeeds(tmp_path: Path) -> None:
     assert list((tmp_path / "failed").iterdir()) == []
 
 
+@pytest.mark.parametrize("damaged", ["{", "null", "[]", '{"stage": "train"}', "[" * 100_000])
+def test_a_damaged_note_of_a_failure_is_none(tmp_path: Path, damaged: str) -> None:
+    store = RunStore(tmp_path)
+    assert store.failure(SPEC.key) is None
+    path = store.record_failure(SPEC, stage="train", message="diverged", details="")
+    assert store.failure(SPEC.key) == json.loads(path.read_text())
+    path.write_text(damaged)
+    assert store.failure(SPEC.key) is None
+
+
 def test_unwritable_output_is_refused_before_anything_is_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(UsageError, match="is a file; expected a folder"):

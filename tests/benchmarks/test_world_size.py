@@ -28,6 +28,19 @@ def test_bad_input_is_one_line(flags: list[str], message: str, capsys: pytest.Ca
     assert message in capsys.readouterr().err
 
 
+def test_a_file_that_holds_no_record_is_refused_before_anything_is_trained(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "reliability.json"
+    for content, message in (("{", "cannot be read"), ("[]", "holds a list; expected an object")):
+        out.write_text(content)
+        assert main(["--methods", "lora", "--out", str(out)]) == 2
+        assert f"--out: {out} {message}" in capsys.readouterr().err
+        assert out.read_text() == content
+    assert main(["--out", str(tmp_path / "none" / "reliability.json")]) == 2
+    assert "does not exist; create it" in capsys.readouterr().err
+
+
 def test_other_sections_of_the_file_are_left_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     out = tmp_path / "reliability.json"
     out.write_text(json.dumps({"kills": {"lossless": 30}, "world_size": {"old": 1}}))

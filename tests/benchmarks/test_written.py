@@ -43,5 +43,6 @@ def test_processes_that_ended_are_told_from_those_at_work_and_those_of_other_mac
     assert has_ended(f"{platform.node()}-{ended.pid}")
     assert not has_ended(writer())
     assert not has_ended(f"another-machine-{ended.pid}")
+    assert not has_ended(f"{platform.node()}-²")  # a digit, and no number
     assert not has_ended(f"{platform.node()}-{os.getppid()}")
     assert not has_ended("nonsense")

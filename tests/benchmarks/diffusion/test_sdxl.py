@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +12,7 @@ import torch
 from diffusers import StableDiffusionXLPipeline
 
 from benchmarks.diffusion.sdxl import Sdxl, load_sdxl
+from benchmarks.errors import UsageError
 from tests.tiny_sdxl import save_sdxl, tiny_sdxl
 
 CPU = torch.device("cpu")
@@ -104,3 +107,22 @@ def test_the_schedule_is_the_scheduler_s(loaded: tuple[Any, Sdxl], pipeline: Any
     assert type(loaded[1].scheduler) is type(pipeline.scheduler)
     with pytest.raises(ValueError, match="prediction_type 'sample'; expected epsilon"):
         loaded[0].use_schedule(torch.ones(3), "sample")
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("EulerDiscretScheduler", r"'EulerDiscretScheduler'; .*, did you mean 'EulerDiscreteScheduler'\?"),
+        ("UNet2DConditionModel", "'UNet2DConditionModel'; expected a scheduler of diffusers"),
+        ("__version__", "'__version__'; expected a scheduler of diffusers"),
+        (None, "None; expected a scheduler of diffusers"),
+    ],
+)
+def test_a_scheduler_that_is_none_of_diffusers_is_refused(
+    folder: Path, tmp_path: Path, name: str | None, message: str
+) -> None:
+    other = Path(shutil.copytree(folder, tmp_path / "sdxl"))
+    path = other / "scheduler" / "scheduler_config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"_class_name": name}))
+    with pytest.raises(UsageError, match=rf"scheduler_config\.json has _class_name {message}"):
+        load_sdxl(other, device=CPU, dtype=torch.float32)

@@ -40,6 +40,16 @@ def test_what_cannot_be_tried_is_refused_in_one_line(
     assert error.count("\n") == 1
 
 
+def test_a_record_that_cannot_be_read_is_refused_before_the_trial(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    record = tmp_path / "reliability.json"
+    record.write_text("{")
+    assert main(["--record", str(record), "scheduling", "--runs", "1"]) == 2
+    assert f"error: --record: {record} cannot be read" in capsys.readouterr().err
+    assert record.read_text() == "{"
+
+
 @pytest.mark.slow
 def test_the_overhead_of_a_short_run_is_timed(tmp_path: Path) -> None:
     record = tmp_path / "reliability.json"
