@@ -8,6 +8,7 @@ to training.
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
@@ -181,7 +182,8 @@ def load_sdxl(folder: Path, *, device: torch.device, dtype: torch.dtype) -> tupl
 def _sampler(folder: Path) -> Any:
     name = read_part(folder, SCHEDULER).get("_class_name")
     kind: Any = getattr(diffusers, str(name), None)
-    if not isinstance(kind, type) or not issubclass(kind, diffusers.SchedulerMixin):
+    is_scheduler = inspect.isclass(kind) and issubclass(kind, diffusers.SchedulerMixin)
+    if not is_scheduler:
         known = [entry for entry in dir(diffusers) if entry.endswith("Scheduler")]
         raise UsageError(
             f"--model: {folder / SCHEDULER / SCHEDULER_FILE} has _class_name {shortened(name)}; expected a scheduler "
