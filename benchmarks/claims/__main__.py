@@ -27,7 +27,7 @@ from benchmarks.errors import UsageError
 from benchmarks.executors.grid import Grid
 from benchmarks.executors.local import local_workers
 from benchmarks.spec import RunSpec
-from benchmarks.storage import StorageError
+from benchmarks.storage import StorageError, storing
 from benchmarks.store import SCHEMA, RunStore
 from benchmarks.written import now
 from reports.fields import RunStoreError
@@ -63,15 +63,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return EXIT_USAGE
     command = shlex.join(["python", "-m", "benchmarks.claims", *arguments])
     try:
-        failures = _run(specs, store, options, console)
-    except KeyboardInterrupt:
-        print("interrupted; finished runs are kept, the same command goes on from here", file=sys.stderr)
+        try:
+            failures = _run(specs, store, options, console)
+        except KeyboardInterrupt:
+            print("interrupted; finished runs are kept, the same command goes on from here", file=sys.stderr)
+            _report(questions, options.scope, store, command, console)
+            return EXIT_INTERRUPTED
         _report(questions, options.scope, store, command, console)
-        return EXIT_INTERRUPTED
     except StorageError as error:
         print(f"error: {error}", file=sys.stderr)
         return EXIT_RUN_FAILED
-    _report(questions, options.scope, store, command, console)
     return EXIT_RUN_FAILED if failures else EXIT_OK
 
 
@@ -113,7 +114,8 @@ def _report(questions: Sequence[Question], scope: Scope, store: RunStore, comman
         "seeds": scope.seeds,
         "claims": answers,
     }
-    write_board(store.folder, record)
+    with storing(store.folder):
+        write_board(store.folder, record)
     for name, title in GROUPS.items():
         shown = [claim for claim in answers if claim["group"] == name and not claim["detail"]]
         if not shown:

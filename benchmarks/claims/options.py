@@ -25,7 +25,17 @@ DEFAULTS = CompareSettings()
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """What the command is asked to do."""
+    """What the command is asked to do.
+
+    Attributes:
+        groups: Names of the groups of claims to decide.
+        scope: Tasks, seeds and settings of the runs.
+        out: Folder of the runs and of the board.
+        workers: Runs at once.
+        threads: CPU threads of each of them.
+        dry_run: Whether the runs are listed and none is made.
+        list_only: Whether the claims are listed and nothing else is done.
+    """
 
     groups: tuple[str, ...]
     scope: Scope

@@ -1,4 +1,4 @@
-"""The judge of `pocket-icons`: a small network that says what a picture shows and in which style, after CLIP's part.
+"""The judge of `pocket-icons`: a small network that names a picture's thing and style, where others ask CLIP.
 
 It is trained on drawn pictures alone, of all things in all styles, the icon style among them, and of near misses of
 that style, which are a class of their own. Half of what it learns from is blurred and noisy, as samples of a small

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -91,6 +92,20 @@ def test_only_runs_whose_sharpness_is_asked_for_measure_it(arguments: list[str])
     assert {s.key for s in claims.needed(claims.all_questions(fewer.scope, fewer.groups), fewer.scope)} < {
         spec.key for spec in specs
     }
+
+
+def test_a_board_that_the_disk_refuses_is_answered_in_one_line(
+    arguments: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def full(folder: Path, record: Any) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(claims, "_run", lambda *given: 0)
+    monkeypatch.setattr(claims, "write_board", full)
+    assert claims.main([*arguments, "--claims", "clip"]) == 1
+    shown = capsys.readouterr().err
+    assert "cannot be written: no space left on the device" in shown
+    assert shown.count("\n") == 1
 
 
 def test_listing_runs_nothing(arguments: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
