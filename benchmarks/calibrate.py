@@ -68,7 +68,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
             "model": parsing.optional(parsing.text),
         }
         if options.task not in TASKS:
-            raise UsageError(f"--task: unknown task {options.task!r}{nearest(options.task, TASKS)}")
+            raise UsageError(
+                f"--task: unknown task {options.task!r}{nearest(options.task, TASKS)}; expected one of "
+                f"{', '.join(TASKS)}"
+            )
         values, out = read_flags(options, readers), read_out(options)
         settings = CompareSettings(
             methods=("lora",),

@@ -101,8 +101,8 @@ def _pictures(tasks: Sequence[Task]) -> str:
         f"{', '.join(task.name for task in tasks)}: losses are mean squared errors of what the network predicts, noise "
         "or velocity as its schedule says, over all values and pictures. In training every picture meets fresh noise "
         "at a random step, the same for every method of a seed; evaluations and sharpness have fixed noises at steps "
-        f"that spread evenly over the schedule, {draws} a picture and one. Pictures are sampled from equal noise in "
-        "every method."
+        f"that spread evenly over the schedule, {draws} a picture in evaluations and one for sharpness. Pictures are "
+        "sampled from equal noise in every method."
     )
 
 

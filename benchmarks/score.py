@@ -23,9 +23,8 @@ from benchmarks import parsing
 from benchmarks.errors import UsageError
 from benchmarks.flags import read_device, read_flags
 from benchmarks.harness import pocket
-from benchmarks.harness.catalogue import Catalogue, check_installed
 from benchmarks.harness.evaluation import primary
-from benchmarks.harness.measures import HarnessOptions, HarnessTask
+from benchmarks.harness.measures import HarnessOptions, harness_tasks
 from benchmarks.harness.mt_bench import MAX_NEW_TOKENS, MtBench, read_judgements
 from benchmarks.harness.session import Measure, plan_scores, prepare, take_scores
 from benchmarks.harness.spec import ScoreStore
@@ -165,24 +164,6 @@ def _jobs(options: argparse.Namespace, values: dict[str, Any]) -> list[Any]:
             "--tasks: nothing to score on; name tasks of lm-eval or pocket tasks, or --mt-bench FILE.jsonl"
         )
     return plan_scores(subjects, measures, dtype=dtype, device=device)
-
-
-def harness_tasks(
-    names: Sequence[str],
-    *,
-    include: Sequence[Path],
-    pocket_folder: Path,
-    options: HarnessOptions,
-    flag: str = "--tasks",
-) -> list[HarnessTask]:
-    """Return tasks by name, not loaded yet.
-
-    Raises:
-        UsageError: lm-eval is not installed, or a name is unknown.
-    """
-    harness = check_installed()
-    catalogue = Catalogue(names, include=include, pocket_folder=pocket_folder, flag=flag)
-    return [HarnessTask(name, catalogue, harness, options) for name in names]
 
 
 def _subjects(options: argparse.Namespace, values: dict[str, Any]) -> list[Subject]:

@@ -61,8 +61,8 @@ class RunSpec:
         rank: LoRA rank r.
         alpha: LoRA alpha; the scaling is alpha / r.
         dropout: LoRA dropout.
-        evaluations: How often validation loss is taken during training.
-        evaluation_examples: Examples of each of these evaluations.
+        evaluations: How often losses are taken during training, at most.
+        evaluation_examples: Validation and training examples of each of these; training examples scored at the end.
         test_examples: Examples scored; None takes all.
         measurement: Settings of the sharpness measurement, or None for none.
         device: Type of device, "cpu" or "cuda".

@@ -39,7 +39,7 @@ class PictureJudge:
     """A CLIP model and, if there is one, a captioner, both float32.
 
     Args:
-        clip: Folder of the CLIP model, which `check_judge` found complete.
+        clip: Folder of the CLIP model, which `locate_judge` found complete.
         captioner: Folder of the captioner, or None.
         device: Where they work.
 

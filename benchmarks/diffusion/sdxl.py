@@ -155,6 +155,8 @@ def load_sdxl(folder: Path, *, device: torch.device, dtype: torch.dtype) -> tupl
         UsageError: If its scheduler is none that diffusers has.
         ValueError: If a part cannot be read.
     """
+    # First: the schedule is read from the same file, by a class that may fall over the name that stands there.
+    sampler = _sampler(folder)
     unet: DenoisingUNet = DenoisingUNet.from_pretrained(folder / UNET, torch_dtype=dtype, **_FILES)
     schedule = DDPMScheduler.from_pretrained(folder, subfolder=SCHEDULER, local_files_only=True)
     unet.use_schedule(schedule.alphas_cumprod, schedule.config.prediction_type)
@@ -173,7 +175,7 @@ def load_sdxl(folder: Path, *, device: torch.device, dtype: torch.dtype) -> tupl
             empty_is_zero=bool(read_part(folder, "").get("force_zeros_for_empty_prompt", True)),
         ),
         latents=Latents(vae, device=device),
-        scheduler=_sampler(folder),
+        scheduler=sampler,
         steps=int(schedule.config.num_train_timesteps),
     )
     return unet.to(device).eval(), around

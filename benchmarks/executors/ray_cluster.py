@@ -11,7 +11,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from benchmarks.errors import UsageError
+from benchmarks.errors import UsageError, first_line
 from benchmarks.executors.ray_actor import unseen
 
 #: Seconds in which a cluster's address must answer.
@@ -57,10 +57,10 @@ def _join(ray: Any, address: str | None) -> None:
         ray.init(address=wanted, **quiet)
     except ConnectionError as error:
         if wanted != "auto":
-            raise UsageError(f"--ray-address: {wanted} cannot be reached: {_first_line(error)}") from None
+            raise UsageError(f"--ray-address: {wanted} cannot be reached: {first_line(error)[:200]}") from None
         ray.init(include_dashboard=False, **quiet)
     except (RuntimeError, ValueError) as error:
-        raise UsageError(f"--ray-address: {wanted} cannot be joined: {_first_line(error)}") from None
+        raise UsageError(f"--ray-address: {wanted} cannot be joined: {first_line(error)[:200]}") from None
 
 
 def _check_answers(address: str) -> None:
@@ -77,13 +77,9 @@ def _check_answers(address: str) -> None:
         socket.create_connection((host.strip("[]"), int(port)), timeout=ANSWER_WITHIN).close()
     except (OSError, OverflowError) as error:
         raise UsageError(
-            f"--ray-address: {address} cannot be reached: {_first_line(error)}; is the cluster up (ray status), and "
-            "its port open to this machine?"
+            f"--ray-address: {address} cannot be reached: {first_line(error)[:200]}; is the cluster up (ray status), "
+            "and its port open to this machine?"
         ) from None
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0][:200]
 
 
 def places(ray: Any, *, device: str, threads: int) -> int:

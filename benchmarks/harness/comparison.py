@@ -16,9 +16,8 @@ from rich.console import Console
 
 from analysis.adapter_folder import CONFIG
 from benchmarks.errors import UsageError
-from benchmarks.harness.catalogue import Catalogue, check_installed
 from benchmarks.harness.evaluation import primary
-from benchmarks.harness.measures import HarnessOptions, HarnessTask
+from benchmarks.harness.measures import HarnessOptions, HarnessTask, harness_tasks
 from benchmarks.harness.session import plan_scores, prepare, take_scores
 from benchmarks.harness.spec import ScoreStore
 from benchmarks.harness.subjects import Base, Subject
@@ -39,19 +38,17 @@ def plan_scoring(settings: CompareSettings) -> list[HarnessTask]:
     """
     if not settings.score:
         return []
-    harness = check_installed()
-    catalogue = Catalogue(
+    tasks = harness_tasks(
         settings.score,
         include=[] if settings.score_include_path is None else [settings.score_include_path],
         pocket_folder=settings.out / "pocket-tasks",
+        options=HarnessOptions(
+            limit=settings.score_limit,
+            batch_size=settings.score_batch_size,
+            unsafe=settings.confirm_run_unsafe_code,
+        ),
         flag=_FLAG,
     )
-    options = HarnessOptions(
-        limit=settings.score_limit,
-        batch_size=settings.score_batch_size,
-        unsafe=settings.confirm_run_unsafe_code,
-    )
-    tasks = [HarnessTask(name, catalogue, harness, options) for name in settings.score]
     for task in tasks:
         task.prepare()
     return tasks

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from benchmarks.harness.catalogue import Catalogue
+from benchmarks.harness.catalogue import Catalogue, check_installed
 from benchmarks.harness.evaluation import evaluate, write_samples
 
 
@@ -77,3 +77,28 @@ class HarnessTask:
         write_samples(folder / "samples", found.samples)
         libraries = {name: version(name) for name in ("lm_eval", "datasets")}
         return {"batch_size": self._options.batch_size, "tasks": found.tasks, "environment": libraries}
+
+
+def harness_tasks(
+    names: Sequence[str],
+    *,
+    include: Sequence[Path],
+    pocket_folder: Path,
+    options: HarnessOptions,
+    flag: str = "--tasks",
+) -> list[HarnessTask]:
+    """Return tasks by name, not loaded yet.
+
+    Args:
+        names: Of tasks, groups of tasks or tags.
+        include: Folders with YAML tasks of the user's own.
+        pocket_folder: Where pocket tasks are written, if any is asked for.
+        options: How they are run.
+        flag: The flag that named them, for messages.
+
+    Raises:
+        UsageError: lm-eval is not installed, or a name is unknown.
+    """
+    harness = check_installed()
+    catalogue = Catalogue(names, include=include, pocket_folder=pocket_folder, flag=flag)
+    return [HarnessTask(name, catalogue, harness, options) for name in names]

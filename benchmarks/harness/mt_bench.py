@@ -23,7 +23,7 @@ from typing import Any
 import torch
 
 from benchmarks.encoding import encode_prompt
-from benchmarks.errors import UsageError
+from benchmarks.errors import UsageError, shortened
 from benchmarks.harness.spec import JUDGEMENTS, ScoreStore
 from benchmarks.written import write_json
 
@@ -59,6 +59,13 @@ class MtBench:
         self.chat_template = False
         self._max_new_tokens = max_new_tokens
         found = read_lines(questions, flag="--mt-bench", needed=("question_id", "turns"))
+        for question in found:
+            turns = question["turns"]
+            if not isinstance(turns, list) or not turns or not all(isinstance(turn, str) for turn in turns):
+                raise UsageError(
+                    f"--mt-bench: question {shortened(question['question_id'])} of {questions} has turns "
+                    f"{shortened(turns)}; expected a list of texts"
+                )
         self._questions = found[:limit]
         content = hashlib.sha256(questions.read_bytes()).hexdigest()[:16]
         self.identity = f"{NAME} {content} {max_new_tokens} tokens"
@@ -133,11 +140,14 @@ def read_lines(path: Path, *, flag: str, needed: Sequence[str]) -> list[dict[str
         UsageError: It cannot be read, a line is no JSON object, or lacks a field.
     """
     try:
-        lines = [line for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+        # Unlike `splitlines`, which would also cut at separators that a JSON text may hold.
+        lines = path.read_text(encoding="utf-8").split("\n")
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"{flag}: {path} cannot be read: {error}; expected a file of FastChat's") from None
     records = []
     for number, line in enumerate(lines, start=1):
+        if not line.strip():
+            continue
         try:
             record = json.loads(line)
         except (ValueError, RecursionError) as error:
@@ -192,6 +202,20 @@ def _clustered(metric: str, scored: Sequence[Mapping[str, Any]]) -> dict[str, An
     return {"metric": metric, "filter": "none", "value": mean, "standard_error": error}
 
 
+def _check_judgement(entry: Mapping[str, Any], path: Path) -> None:
+    good = {
+        "question_id": isinstance(entry["question_id"], int | str),
+        "turn": isinstance(entry["turn"], int),
+        "score": isinstance(entry["score"], int | float) and math.isfinite(entry["score"]),
+    }
+    wrong = next((name for name, holds in good.items() if not holds), None)
+    if wrong is not None:
+        raise UsageError(
+            f"--mt-bench-judgments: {path} has a judgement with {wrong} {shortened(entry[wrong])}; expected "
+            f"{'a number or a text' if wrong == 'question_id' else 'a number'}"
+        )
+
+
 def read_judgements(path: Path, store: ScoreStore) -> list[str]:
     """Read judgements into the records of the answers they are about; returns the keys of those.
 
@@ -201,6 +225,7 @@ def read_judgements(path: Path, store: ScoreStore) -> list[str]:
     found = read_lines(path, flag="--mt-bench-judgments", needed=("question_id", "model", "score", "turn"))
     by_model: dict[str, list[dict[str, Any]]] = defaultdict(list)
     for entry in found:
+        _check_judgement(entry, path)
         by_model[str(entry["model"])].append(entry)
     answered: dict[str, list[str]] = defaultdict(list)
     for key in store.finished():

@@ -131,10 +131,15 @@ def check_exportable(name: str) -> None:
         UsageError: With the reason.
     """
     if name not in exportable():
+        reason = (
+            "it asks for pictures, and the harness reads texts"
+            if TASKS[name].medium == "picture"
+            else "its second question is about the model's own first answer, and the harness writes all prompts before "
+            "it asks the first"
+        )
         raise UsageError(
-            f"{name} cannot be an lm-eval task: its second question is about the model's own first answer, and "
-            "the harness writes all prompts before it asks the first; python -m benchmarks.compare scores it. "
-            f"Tasks of ours that can: {', '.join(exportable())}"
+            f"{name} cannot be an lm-eval task: {reason}; python -m benchmarks.compare scores it. Tasks of ours that "
+            f"can: {', '.join(exportable())}"
         )
 
 

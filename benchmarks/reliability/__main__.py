@@ -43,7 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 2
     # Where the record lies on this machine is no part of what was tried.
     place = arguments.index("--record") if "--record" in arguments else len(arguments)
-    tried = [*arguments[:place], *arguments[place + 2 :]]
+    tried = [part for part in (*arguments[:place], *arguments[place + 2 :]) if not part.startswith("--record=")]
     command = shlex.join(["python", "-m", "benchmarks.reliability", *tried])
     with tempfile.TemporaryDirectory(prefix="reliability-") as name:
         section, good = _TRIALS[options.trial](options, Path(name))

@@ -7,6 +7,7 @@ once in a process. The recipe is the paper's; its steps follow from its epochs a
 from __future__ import annotations
 
 import math
+import re
 from abc import abstractmethod
 from collections.abc import Sequence
 from functools import lru_cache
@@ -31,6 +32,8 @@ class DataTask(Task):
     #: A model that the paper trained it with.
     suggestion: ClassVar[str] = "meta-llama/Llama-2-7b-hf"
     source: ClassVar[Source]
+    #: The flag that names local data, for messages.
+    flag: ClassVar[str] = "--data"
 
     def __init__(self, data: Path | None = None) -> None:
         self.data = None if data is None else data.absolute()
@@ -60,7 +63,9 @@ class DataTask(Task):
         """See `Task.check`: reads the data."""
         for split in SPLITS:
             if not self.examples(split):
-                raise UsageError(f"--data: {self.name} has no {split} example left; expected at least 3 different rows")
+                raise UsageError(
+                    f"{self.flag}: {self.name} has no {split} example left; expected at least 3 different rows"
+                )
 
     def read(self) -> dict[Split, list[Row]]:
         """Return the rows of every split: the source's own test split if it has two, otherwise one held out by hash."""
@@ -107,7 +112,11 @@ def shown(value: Any) -> str:
 @lru_cache(maxsize=16)
 def _splits(kind: type[DataTask], data: Path | None) -> dict[Split, tuple[Example, ...]]:
     task = kind(data)
-    return {split: tuple(task.example(row) for row in rows) for split, rows in task.read().items()}
+    try:
+        return {split: tuple(task.example(row) for row in rows) for split, rows in task.read().items()}
+    except UsageError as error:
+        # What reads files does not know how they were named.
+        raise UsageError(re.sub("^--data:", f"{kind.flag}:", str(error))) from None
 
 
 @lru_cache(maxsize=16)

@@ -98,7 +98,7 @@ class DreamBooth(DrawingTask, DataTask):
         super().check()
         for split in SPLITS:
             for example in self.files(split):
-                read_picture(example.content, name=example.completion)
+                read_picture(example.content, name=example.completion, flag=self.flag)
 
     def files(self, split: Split) -> list[PictureFile]:
         """Return the examples of a split as what they are."""

@@ -31,6 +31,7 @@ class OwnData(DataTask):
     version: ClassVar[str] = "1"
     metric: ClassVar[str] = "inverse perplexity"
     by_likelihood: ClassVar[bool] = True
+    flag: ClassVar[str] = "--tasks"
     #: Our choice, between the paper's recipes for decoders.
     recipe: ClassVar[Recipe] = Recipe(
         batch_size=16,

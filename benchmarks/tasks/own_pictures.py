@@ -27,6 +27,7 @@ class OwnPictures(DreamBooth):
     instance_prompt: ClassVar[str] = "a picture in the style of TOK"
     wanted_prompt: ClassVar[str] = "a picture of a {thing} in the style of TOK"
     captioned: ClassVar[bool] = True
+    flag: ClassVar[str] = "--tasks"
 
     def things(self, split: Split) -> tuple[str, ...]:
         """See `DreamBooth.things`: for the test, the user's own prompts if there are any."""

@@ -40,12 +40,13 @@ def picture_files(folder: Path) -> list[Path]:
     return sorted(path for path in folder.iterdir() if path.suffix.lower() in ENDINGS and path.is_file())
 
 
-def read_picture(content: Content, *, name: str) -> Image.Image:
+def read_picture(content: Content, *, name: str, flag: str = "--data") -> Image.Image:
     """Return a picture upright and in RGB.
 
     Args:
         content: The file, or its content.
         name: What it is called in an error.
+        flag: The flag that named where it lies, for an error.
 
     Raises:
         UsageError: If it is no picture, or a broken one.
@@ -57,7 +58,7 @@ def read_picture(content: Content, *, name: str) -> Image.Image:
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         reason = one_line(error)
         raise UsageError(
-            f"--data: {name} cannot be read as a picture ({reason}); expected {', '.join(ENDINGS)}, or take it out"
+            f"{flag}: {name} cannot be read as a picture ({reason}); expected {', '.join(ENDINGS)}, or take it out"
         ) from None
 
 

@@ -124,12 +124,36 @@ def test_judgements_go_to_the_answers_that_they_are_about(tmp_path: Path) -> Non
         ("{", "line 1 of .* is not JSON"),
         ('{"question_id": 1, "turns": []}\n[1]\n', "line 2 of .* has no question_id"),
         ('{"question_id": 1}', "has no turns; expected question_id, turns"),
+        ('\n\n{"question_id": 1}', "line 3 of .* has no turns"),
+        ('{"question_id": 1, "turns": "Write."}', "question 1 of .* has turns 'Write.'; expected a list of texts"),
+        ('{"question_id": 1, "turns": []}', r"has turns \[\]; expected a list of texts"),
     ],
 )
 def test_files_of_another_kind_are_refused(content: str, message: str, tmp_path: Path) -> None:
     (tmp_path / "q.jsonl").write_text(content)
     with pytest.raises(UsageError, match=f"^--mt-bench: .*{message}"):
         MtBench(tmp_path / "q.jsonl")
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("score", None, "score None; expected a number"),
+        ("score", float("inf"), "score inf; expected a number"),
+        ("turn", "1", "turn '1'; expected a number"),
+        ("question_id", [1], r"question_id \[1\]; expected a number or a text"),
+    ],
+)
+def test_a_judgement_of_another_kind_is_refused(tmp_path: Path, name: str, value: Any, message: str) -> None:
+    entry = {"question_id": 1, "model": "own", "turn": 1, "score": 7.0, name: value}
+    with pytest.raises(UsageError, match=f"--mt-bench-judgments: .* has a judgement with {message}"):
+        read_judgements(lines(tmp_path / "j.jsonl", [entry]), ScoreStore(tmp_path))
+
+
+def test_a_text_may_hold_what_separates_lines_elsewhere(tmp_path: Path) -> None:
+    path = tmp_path / "q.jsonl"
+    path.write_text('{"question_id": 1, "turns": ["one\u2028two"]}\n', encoding="utf-8")
+    assert read_lines(path, flag="", needed=())[0]["turns"] == ["one\u2028two"]
 
 
 def test_a_file_that_is_not_there_is_said(tmp_path: Path) -> None:

@@ -106,9 +106,11 @@ def test_files_are_the_same_every_time_and_hold_the_whole_test_split(tmp_path: P
     assert "!function" not in text  # the harness' own filters and metric alone
 
 
-def test_dialogues_are_refused_with_the_reason(tmp_path: Path) -> None:
+def test_dialogues_and_pictures_are_refused_with_the_reason(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="pocket-chat cannot be an lm-eval task: its second question is about"):
         pocket.export(["pocket-chat"], tmp_path)
+    with pytest.raises(UsageError, match="pocket-icons cannot be an lm-eval task: it asks for pictures"):
+        pocket.export(["pocket-icons"], tmp_path)
     assert "pocket-chat" not in pocket.exportable()
     assert list(tmp_path.iterdir()) == []
 

@@ -62,6 +62,7 @@ def test_other_columns_are_refused_with_those_expected(tmp_path: Path, rows: lis
     task = own_data(write_lines(tmp_path / "f.jsonl", rows))
     with pytest.raises(UsageError, match=message) as error:
         task.check()
+    assert str(error.value).startswith("--tasks: ")
     assert "\n" not in str(error.value)
 
 

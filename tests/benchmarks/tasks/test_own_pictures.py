@@ -11,6 +11,13 @@ from tests.real_data import write_lines
 from tests.tiny_sdxl import save_pictures
 
 
+def test_a_broken_picture_is_refused_with_the_flag_that_names_the_folder(tmp_path: Path) -> None:
+    folder = save_pictures(tmp_path / "cups")
+    (folder / "broken.png").write_text("junk")
+    with pytest.raises(UsageError, match=r"^--tasks: broken\.png cannot be read as a picture"):
+        own_pictures(folder).check()
+
+
 def test_a_folder_is_a_task_of_its_name(tmp_path: Path) -> None:
     folder = save_pictures(tmp_path / "my cups")
     task = create_task(f"dreambooth:{folder}")
