@@ -8,14 +8,15 @@ rest. Measured is the ratio of the two norms, averaged over the recorded steps a
 
 from __future__ import annotations
 
+import json
 from functools import partial
+from typing import Any
 
 from benchmarks.claims.cuts import over_tasks
 from benchmarks.claims.evidence import Evidence
 from benchmarks.claims.scope import BILORA, LORA_SAM, Scope
 from benchmarks.claims.verdict import Missing, Question, Region
 from reports.crossed import Measured
-from reports.dynamics import Dynamics
 from reports.runs import Run
 
 NEGLIGIBLE = 1e-4
@@ -60,31 +61,34 @@ def questions(scope: Scope) -> list[Question]:
     return [*lags, *terms]
 
 
-def _dynamics(run: Run) -> Dynamics:
-    if run.dynamics is None:
-        reason = run.faults.get("dynamics.json", "there is no dynamics.json")
-        raise Missing(f"run {run.key}: no record of its training: {reason}")
-    return run.dynamics
+def _record(evidence: Evidence, run: Run) -> dict[str, Any]:
+    try:
+        content: dict[str, Any] = json.loads(evidence.file(run, "dynamics.json").read_text())
+    except (OSError, ValueError) as error:
+        raise Missing(f"run {run.key}: no record of its training: {error}") from None
+    return content
 
 
 def _lag(evidence: Evidence, *, tasks: tuple[str, ...], factor: str) -> Measured:
     def value(run: Run) -> float:
-        cosines = _dynamics(run).cosines
-        primary, auxiliary = (dict(cosines.get((pair, factor), ())) for pair in ("primary", "auxiliary"))
-        # B starts at zero, which has no direction; the last state is the final one, whose cosine is 1.
-        steps = sorted(primary.keys() & auxiliary.keys())[:-1]
-        if not steps:
+        record = _record(evidence, run)
+        pairs = zip(record["primary"][factor][:-1], record["auxiliary"][factor][:-1], strict=True)
+        # B starts at zero, which has no direction.
+        known = [first - second for first, second in pairs if first is not None and second is not None]
+        if not known:
             raise Missing(f"run {run.key} recorded no step at which both adapters have a direction")
-        return sum(primary[step] - auxiliary[step] for step in steps) / len(steps)
+        return float(sum(known) / len(known))
 
     return evidence.mean(BILORA, tasks, value)
 
 
 def _second_order(evidence: Evidence, *, tasks: tuple[str, ...]) -> Measured:
     def value(run: Run) -> float:
-        ratios = [ratio for _, ratio in _dynamics(run).second_order]
+        terms = [parts for _, parts in _record(evidence, run)["terms"]]
+        # In the first step B is zero, so that A has no gradient and there is no second-order term.
+        ratios = [parts["bilinear"] / parts["linear"] for parts in terms if parts["bilinear"] > 0.0]
         if not ratios:
             raise Missing(f"run {run.key} recorded no perturbation of both factors")
-        return sum(ratios) / len(ratios)
+        return float(sum(ratios) / len(ratios))
 
     return evidence.geometric_mean(LORA_SAM, tasks, value)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from pathlib import Path
 
 import numpy as np
 
@@ -84,6 +85,10 @@ class Evidence:
         if failure is None:
             return f"run {key} is not finished; the same command goes on"
         return f"run {key} failed ({failure['stage']}): {failure['message']}"
+
+    def file(self, run: Run, name: str) -> Path:
+        """Return a file of a run's folder."""
+        return self.store.runs / run.key / name
 
     def contrast(self, terms: Sequence[tuple[float, Arm]], tasks: Sequence[str]) -> Measured:
         """Return a weighted sum of scores, in points, averaged over tasks; see `reports.crossed`.
