@@ -99,10 +99,10 @@ class Records:
         if self._out is not None and distributed.get_rank() == 0:
             write_json(self._out, self.content)
 
-    def reference(self, stage: str, **named: Any) -> dict[str, Any] | None:
-        """Return the record of one GPU with these values, if it was measured."""
+    def reference(self, stage: str, **named: str) -> dict[str, Any] | None:
+        """Return the record of one GPU by these names, if it was measured."""
         for record in self._against.get(stage, []):
-            if "error" not in record and all(record.get(name) == value for name, value in named.items()):
+            if "error" not in record and all(record[name] == value for name, value in named.items()):
                 return dict(record)
         return None
 
@@ -151,7 +151,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     add("--tolerance", default="1e-2", help="relative residual of the eigenvalues (default: %(default)s)")
     add("--limit", default="520", help="seconds after which no stage is started that would end later (default: 520)")
     add("--device", default="cuda", help="cuda or cpu (default: %(default)s)")
-    add("--against", default=None, metavar="FILE.json", help="records of one GPU, same sizes and steps")
+    add("--against", default=None, metavar="FILE.json", help="records of one GPU")
     add("--out", default=None, metavar="FILE.json", help="file that holds the records")
     try:
         options = parser.parse_args(arguments)

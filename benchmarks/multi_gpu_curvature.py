@@ -45,14 +45,14 @@ def measure_curvature(
         ways = ["one"]
     for way in ways:
         micro = sharded_rows if way == "sharded" else setting.rows
-        same = {"shape": setting.shape, "layers": setting.layers, "data": f"{rows}x{setting.tokens}"}
-        head = {"way": way, **same, "micro_batch": f"{micro}x{setting.tokens}"}
+        head = {"way": way, "shape": setting.shape, "layers": setting.layers, "data": f"{rows}x{setting.tokens}"}
+        head["micro_batch"] = f"{micro}x{setting.tokens}"
 
         def work(way: str = way, micro: int = micro) -> dict[str, Any]:
             found = _ends(
                 setting, way, rows=rows, micro=micro, max_products=max_products, tolerance=tolerance, say=records.say
             )
-            reference = records.reference("curvature", way="one", **same)
+            reference = records.reference("curvature", way="one")
             if reference:
                 # The same Krylov spaces, whether or not they were taken far enough to converge.
                 after = min(found["products"], reference["products"])
