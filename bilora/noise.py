@@ -25,6 +25,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from transformers.pytorch_utils import Conv1D
 
+from bilora.devices import together
 from bilora.draws import normals, seed_of
 from bilora.merged_rows import row_norms_squared
 from bilora.shards import ShardingError, is_sharded
@@ -105,7 +106,7 @@ class WeightNoise:
     def norm(self) -> Tensor:
         """Return ||eps||_F over all layers that ran since noise was last added, a scalar tensor, fp32 or better."""
         squares = list(self._squares.values())
-        return torch.stack([square.to(squares[0].device) for square in squares]).sum().sqrt()
+        return together(squares).sum().sqrt()
 
     @torch.no_grad()
     def _perturbed(self, index: int, deviation: Tensor, key: tuple[int, ...]) -> Tensor:
